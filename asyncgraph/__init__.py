@@ -1,0 +1,24 @@
+"""asyncgraph: lazy graphs of calls, run on the event loop you already have."""
+
+from asyncgraph import errors
+from asyncgraph._lazy.delayed import delayed
+from asyncgraph._lazy.handwritten import from_graph
+from asyncgraph._lazy.node import Delayed
+from asyncgraph._runtime.front import as_completed, compute, run, start
+from asyncgraph._runtime.run import Run
+from asyncgraph._runtime.runtime import Runtime
+
+__all__ = [
+    "Delayed",
+    "Run",
+    "Runtime",
+    "as_completed",
+    "compute",
+    "delayed",
+    "errors",
+    "from_graph",
+    "run",
+    "start",
+]
+
+__version__ = "0.1.0"

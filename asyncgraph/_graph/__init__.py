@@ -1,0 +1,1 @@
+"""The pure part: nodes, graphs, plans and the scheduler. No asyncio, threads, clock or I/O."""

@@ -1,0 +1,70 @@
+"""A function as data: what is called, and how it wants to be run."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Function", "is_async", "name_of", "target_of"]
+
+
+class Function:
+    """A function and how it wants to be run; shared by all nodes that call it.
+
+    Attributes:
+        call: The callable itself.
+        name: What its nodes are called; the first part of their keys.
+        executor: "loop", "thread" or "process".
+        is_async: Whether calling it gives something to await.
+        is_value: Whether its nodes are data: the one argument is the value, and nothing is called.
+        is_dynamic: Whether it calls its first argument, so that where it runs shows only then.
+        nout: How many items its nodes unpack into, or None.
+    """
+
+    __slots__ = ("call", "executor", "is_async", "is_dynamic", "is_value", "name", "nout")
+
+    def __init__(
+        self,
+        call: Callable[..., Any],
+        name: str,
+        executor: str,
+        *,
+        is_async: bool = False,
+        is_value: bool = False,
+        is_dynamic: bool = False,
+        nout: int | None = None,
+    ) -> None:
+        self.call = call
+        self.name = name
+        self.executor = executor
+        self.is_async = is_async
+        self.is_value = is_value
+        self.is_dynamic = is_dynamic
+        self.nout = nout
+
+    def __repr__(self) -> str:
+        return f"<{self.name}, executor {self.executor!r}>"
+
+
+def is_async(call: Callable[..., Any]) -> bool:
+    """Whether calling it gives something to await, as far as can be told without calling it."""
+    return inspect.iscoroutinefunction(target_of(call))
+
+
+def target_of(call: Callable[..., Any]) -> Any:
+    """The function whose kind decides: the one behind partials, or the `__call__` of an instance."""
+    while isinstance(call, functools.partial):
+        call = call.func
+    if inspect.isroutine(call) or inspect.isclass(call):
+        return call
+    return getattr(type(call), "__call__", call)  # noqa: B004 - the method itself is wanted
+
+
+def name_of(call: Callable[..., Any]) -> str:
+    """What people call the function: without `<>` for a lambda, the inner name for a partial."""
+    while isinstance(call, functools.partial):
+        call = call.func
+    name = getattr(call, "__name__", None) or type(call).__name__
+    return str(name).strip("<>")

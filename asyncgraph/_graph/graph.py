@@ -1,0 +1,148 @@
+"""A graph as users see it: a read-only mapping of keys to tasks, printed readably."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from asyncgraph._graph.arguments import Template
+from asyncgraph._graph.function import Function
+from asyncgraph._graph.node import Node, Site, in_dependency_order, key_of, site_of
+
+__all__ = ["Graph", "Ref", "Task"]
+
+# Arguments are shown, not dumped: a long list or text among them is cut.
+_shown = reprlib.Repr()
+_shown.maxlist = _shown.maxtuple = _shown.maxset = _shown.maxfrozenset = _shown.maxdict = 10
+_shown.maxstring = _shown.maxother = 80
+
+
+class Ref:
+    """Stands, among the arguments of a `Task`, for the value of the task with this key."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __repr__(self) -> str:
+        return self.key
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ref) and other.key == self.key
+
+    def __hash__(self) -> int:
+        return hash((Ref, self.key))
+
+
+class Task:
+    """What to call for one key of a graph, as data.
+
+    Its `repr` reads like the call, with the keys of other tasks where their values go: `add(inc-1, 10)`.
+    A task that is only data shows as the value.
+
+    Attributes:
+        function: What is called; None for data.
+        args: Positional arguments, with a `Ref` in place of each node. For data, the one value.
+        kwargs: Keyword arguments, likewise.
+        name: The name that messages use; the first part of the key, unless the graph was written by hand.
+        executor: Where it runs: "loop", "thread", "process" or a registered name.
+        dependencies: Keys of the tasks whose values it takes, in order of appearance, each once.
+        site: File, line and function where the node was built, or None.
+    """
+
+    __slots__ = ("_function", "args", "dependencies", "kwargs", "site")
+
+    def __init__(
+        self,
+        function: Function,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        dependencies: tuple[str, ...],
+        site: Site | None,
+    ) -> None:
+        self._function = function
+        self.args = args
+        self.kwargs = kwargs
+        self.dependencies = dependencies
+        self.site = site
+
+    @property
+    def function(self) -> Callable[..., Any] | None:
+        """What is called, or None."""
+        return None if self._function.is_value else self._function.call
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self._function.name
+
+    @property
+    def executor(self) -> str:
+        """Where it runs."""
+        return self._function.executor
+
+    def __repr__(self) -> str:
+        if self.function is None:
+            return _shown.repr(self.args[0])
+        arguments = [_shown.repr(value) for value in self.args]
+        arguments += [f"{name}={_shown.repr(value)}" for name, value in self.kwargs.items()]
+        return f"{self.name}({', '.join(arguments)})"
+
+
+class Graph(Mapping[str, Task]):
+    """The prescription behind one or more nodes: every task they need, dependencies first.
+
+    It is read-only; `dict(graph)` gives a copy as a plain dictionary. Keys are unique in it: a
+    hand-written key that is there already gets a number.
+
+    Attributes:
+        outputs: Keys of the nodes that the graph was made for.
+    """
+
+    __slots__ = ("_keys", "_nodes", "outputs")
+
+    def __init__(self, outputs: Iterable[Node[Any]]) -> None:
+        requested = list(outputs)
+        self._nodes: dict[str, Node[Any]] = {}
+        self._keys: dict[int, str] = {}
+        for node in in_dependency_order(requested):
+            self._keys[id(node)] = key = self._free(key_of(node))
+            self._nodes[key] = node
+        self.outputs = tuple(self._keys[id(node)] for node in requested)
+
+    def _free(self, key: str) -> str:
+        candidate, number = key, 2
+        while candidate in self._nodes:
+            candidate, number = f"{key}~{number}", number + 1
+        return candidate
+
+    def __getitem__(self, key: str) -> Task:
+        return self._task(self._nodes[key])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._nodes)
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __repr__(self) -> str:
+        lines = [f"  {key!r}: {task!r}," for key, task in self.items()]
+        return "\n".join(["{", *lines, "}"])
+
+    def _task(self, node: Node[Any]) -> Task:
+        return Task(
+            node._function,
+            tuple(self._as_shown(value) for value in node._args),
+            {name: self._as_shown(value) for name, value in node._kwargs.items()},
+            tuple(dict.fromkeys(self._keys[id(each)] for each in node._dependencies)),
+            site_of(node),
+        )
+
+    def _as_shown(self, value: Any) -> Any:
+        """An argument with a `Ref` for each node, containers rebuilt around them."""
+        return value.fill(self._as_ref) if isinstance(value, Template) else self._as_ref(value)
+
+    def _as_ref(self, value: Any) -> Any:
+        return Ref(self._keys[id(value)]) if isinstance(value, Node) else value

@@ -1,0 +1,122 @@
+"""A node as data: one recorded call, with what it depends on and where it was written.
+
+This is the record behind the user's `Delayed`; it knows no operators and runs nothing. Nodes are
+immutable once built, so a graph of them can hold no cycle, be shared between runs, and be read from
+any thread.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import CodeType
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from asyncgraph._graph.function import Function
+
+__all__ = ["NO_KWARGS", "Node", "Site", "in_dependency_order", "key_of", "site_of"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+NO_KWARGS: Mapping[str, Any] = {}
+
+
+class Site(NamedTuple):
+    """A place in a source file: where a node was built."""
+
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.line}, in {self.function}"
+
+
+class Node(Generic[T_co]):
+    """One recorded call of `_function`, as `_args` and `_kwargs` say.
+
+    Among the arguments, nodes stand for their values and a `Template` stands for a container with
+    nodes inside; `_dependencies` lists all these nodes in order of appearance (one that appears
+    twice is listed twice). `_code` and `_lasti` are the code object and the instruction of the call
+    that built the node: two pointers, from which `site_of` finds file and line when they are wanted.
+    """
+
+    # No __dict__: a slotted node of two arguments takes about 200 bytes, with one about 350.
+    __slots__ = ("__weakref__", "_args", "_code", "_dependencies", "_function", "_key", "_kwargs", "_lasti")
+
+    def __init__(
+        self,
+        function: Function,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        dependencies: tuple[Node[Any], ...],
+        code: CodeType | Site | None,
+        lasti: int,
+    ) -> None:
+        self._function = function
+        self._args = args
+        self._kwargs = kwargs
+        self._dependencies = dependencies
+        self._code = code
+        self._lasti = lasti
+        self._key: str | None = None
+
+
+_counters: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(1))
+_claims: dict[int, str] = {}
+
+
+def key_of(node: Node[Any]) -> str:
+    """The node's readable identity, as `parse-7`: given on first request, unique in this process."""
+    if node._key is None:
+        name = node._function.name
+        # Two threads may ask at once, and must get the same answer: whoever comes first with
+        # `setdefault` (which is atomic) has named the node, unless that has been recorded already.
+        key = _claims.setdefault(id(node), f"{name}-{next(_counters[name])}")
+        if node._key is None:
+            object.__setattr__(node, "_key", key)
+        _claims.pop(id(node), None)
+    assert node._key is not None
+    return node._key
+
+
+def site_of(node: Node[Any]) -> Site | None:
+    """Where the node was built, or None if that is not known."""
+    code = node._code
+    if not isinstance(code, CodeType):
+        return code
+    line = code.co_firstlineno
+    for start, end, number in code.co_lines():
+        if start <= node._lasti < end and number is not None:
+            line = number
+    return Site(code.co_filename, line, code.co_qualname)
+
+
+def in_dependency_order(
+    outputs: Iterable[Node[Any]], is_placed: Callable[[Node[Any]], bool] | None = None
+) -> list[Node[Any]]:
+    """Every node that `outputs` need, dependencies before dependents, depth first, without recursion.
+
+    Where `is_placed` is given, the nodes for which it is true are left out, and what only they need.
+    """
+    ordered: list[Node[Any]] = []
+    placed: set[int] = set()
+    stack = list(outputs)
+    stack.reverse()
+    while stack:
+        node = stack[-1]
+        if id(node) in placed or (is_placed is not None and is_placed(node)):
+            stack.pop()
+            continue
+        missing = [each for each in node._dependencies if id(each) not in placed]
+        if is_placed is not None:
+            missing = [each for each in missing if not is_placed(each)]
+        if missing:
+            missing.reverse()
+            stack.extend(missing)
+        else:
+            stack.pop()
+            placed.add(id(node))
+            ordered.append(node)
+    return ordered

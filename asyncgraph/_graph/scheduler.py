@@ -1,0 +1,368 @@
+"""The scheduler: a state machine that decides what runs next and which results are kept.
+
+It is told what finished, failed or stopped, and it answers what to start. It does no I/O, holds no
+clock and calls nobody; the same events in the same order give the same answers. Tasks are numbers
+here, and the number is the priority: lower goes first (see `plan`). Tasks that `expand` adds go before
+all others, the latest first: recursion runs depth first too.
+
+States of a task, and the only ways between them::
+
+    waiting ──> ready ──> running ──> finished ──> released
+       │          │          ├──────> failed
+       │          │          ├──────> waiting       (it returned a node: `expand`)
+       │          │          └──────> cancelled     (`stop`)
+       ├──────────┴─────────────────> cancelled     (`cancel`)
+       └────────────────────────────> failed        (something it needs has failed)
+
+Laws, which `validate` checks:
+
+1. A task is waiting exactly while a dependency of it is not finished, and ready from then until it is
+   taken. It is taken once (again only after `expand`, and then no longer to be run).
+2. A result is kept exactly while its task is an output or has a dependent that has not consumed it.
+3. A task that can never run is failed or cancelled at once, not when its turn would come. A failed
+   one knows the failure that it is behind.
+4. `remaining` counts the tasks that are waiting, ready or running; the run is over when it is zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
+from typing import Any
+
+from asyncgraph.errors import CycleError
+
+__all__ = [
+    "CANCELLED",
+    "FAILED",
+    "FINISHED",
+    "READY",
+    "RELEASED",
+    "RUNNING",
+    "STATES",
+    "WAITING",
+    "Scheduler",
+]
+
+STATES = ("waiting", "ready", "running", "finished", "failed", "cancelled", "released")
+WAITING, READY, RUNNING, FINISHED, FAILED, CANCELLED, RELEASED = range(len(STATES))
+
+
+class Scheduler:
+    """The state of one run.
+
+    Args:
+        dependencies: For each task, the tasks whose results it takes; one may be listed twice.
+        dependents: The same edges the other way round.
+        lanes: For each task, the number of the lane in which it will run. A lane is a queue of ready
+            tasks that share slots; what it stands for is known to the caller alone.
+        outputs: The tasks whose results are kept to the end.
+
+    Attributes:
+        state: For each task, one of the states above.
+        results: For each finished task, its result; None once it is released.
+        behind: For each failed task, the task whose own failure is the reason: itself, or another.
+        remaining: How many tasks are waiting, ready or running.
+    """
+
+    __slots__ = (
+        "_aliases",
+        "_dependencies",
+        "_dependents",
+        "_is_own",
+        "_lanes",
+        "_missing",
+        "_rank",
+        "_task_at",
+        "_uses",
+        "behind",
+        "dependencies",
+        "dependents",
+        "lanes",
+        "outputs",
+        "producers",
+        "ready",
+        "remaining",
+        "results",
+        "state",
+    )
+
+    def __init__(
+        self,
+        dependencies: Sequence[tuple[int, ...]],
+        dependents: Sequence[list[int]],
+        lanes: Sequence[int],
+        outputs: Iterable[int],
+    ) -> None:
+        count = len(dependencies)
+        self.dependencies = dependencies
+        self.dependents = dependents
+        self.lanes = lanes
+        self.outputs = frozenset(outputs)
+        self.state = [WAITING] * count
+        self.results: list[Any] = [None] * count
+        self.behind: dict[int, int] = {}
+        self.remaining = count
+        self._missing = [len(each) for each in dependencies]
+        self._uses = [len(each) for each in dependents]
+        for output in self.outputs:
+            self._uses[output] += 1
+        # For a task that returned a node: the task that computes it. It finishes when that does.
+        self._aliases: dict[int, int] = {}
+        # The place in the heaps of tasks that `expand` added; for all others it is their number.
+        self._rank: dict[int, int] = {}
+        self._task_at: dict[int, int] = {}
+        self._is_own = False
+        # By lane: tasks whose dependencies have finished, and apart from them tasks that have none,
+        # which only produce and may be held back. Both are heaps.
+        self.ready: dict[int, list[int]] = {lane: [] for lane in set(lanes)}
+        self.producers: dict[int, list[int]] = {lane: [] for lane in set(lanes)}
+        for task in range(count):
+            if not dependencies[task]:
+                self._make_ready(task)
+
+    # -- what to start
+
+    def take(self, lane: int, *, hold_producers: bool = False) -> int | None:
+        """Begin the first ready task of `lane`; None if there is none, or only producers on hold."""
+        ready = self.ready.get(lane)
+        producers = None if hold_producers else self.producers.get(lane)
+        if ready and not (producers and producers[0] < ready[0]):
+            rank = heappop(ready)
+        elif producers:
+            rank = heappop(producers)
+        else:
+            return None
+        task = rank if rank >= 0 else self._task_at[rank]
+        self.state[task] = RUNNING
+        return task
+
+    def backlog(self, lane: int) -> int:
+        """How many tasks of `lane` are ready and hold results alive until they are begun."""
+        return len(self.ready.get(lane, ()))
+
+    def is_ready(self, lane: int) -> bool:
+        """Whether any task of `lane` is ready."""
+        return bool(self.ready.get(lane) or self.producers.get(lane))
+
+    def consume(self, task: int) -> None:
+        """The task has taken what it needs from the results: drop those that nobody else needs."""
+        uses = self._uses
+        for dependency in self.dependencies[task]:
+            uses[dependency] -= 1
+            if not uses[dependency]:
+                self._release(dependency)
+
+    # -- what became of it
+
+    def finish(self, task: int, result: Any) -> list[int]:
+        """A running task has this result; its dependents may become ready.
+
+        Returns:
+            The tasks that finished: this one, and those that had returned its node.
+        """
+        finished = [task]
+        for current in finished:
+            self.state[current] = FINISHED
+            self.remaining -= 1
+            self.results[current] = result
+            missing = self._missing
+            for dependent in self.dependents[current]:
+                missing[dependent] -= 1
+                # A dependent may also have failed meanwhile, through another dependency.
+                if not missing[dependent] and self.state[dependent] == WAITING:
+                    if dependent in self._aliases:
+                        self.consume(dependent)
+                        finished.append(dependent)
+                    else:
+                        self._make_ready(dependent)
+            if not self._uses[current]:
+                self._release(current)
+        return finished
+
+    def fail(self, task: int, behind: int | None = None) -> list[int]:
+        """A running task has failed, and with it everything that waits for it.
+
+        Args:
+            task: The task.
+            behind: The task whose failure is the reason, if not its own.
+
+        Returns:
+            The tasks that failed with it.
+        """
+        origin = task if behind is None else behind
+        failed = [task]
+        self._end(task, FAILED)
+        self.behind[task] = origin
+        for current in failed:
+            for dependent in self.dependents[current]:
+                if self.state[dependent] == WAITING:
+                    self._end(dependent, FAILED)
+                    self.behind[dependent] = origin
+                    self.consume(dependent)
+                    failed.append(dependent)
+        return failed[1:]
+
+    def stop(self, task: int) -> None:
+        """A running task was stopped, in a run that is cancelled."""
+        self._end(task, CANCELLED)
+
+    def cancel(self) -> None:
+        """Nothing more is to start: whatever is not running yet is cancelled."""
+        for heap in (*self.ready.values(), *self.producers.values()):
+            heap.clear()
+        for task, state in enumerate(self.state):
+            if state == WAITING or state == READY:
+                self._end(task, CANCELLED)
+                self.consume(task)
+
+    def give_up(self, output: int) -> None:
+        """An output has been handed over: its result need not be kept for the end."""
+        self._uses[output] -= 1
+        if not self._uses[output]:
+            self._release(output)
+
+    def expand(
+        self, task: int, dependencies: Sequence[tuple[int, ...]], lanes: Sequence[int], root: int
+    ) -> list[int]:
+        """A running task has returned a node: new tasks compute it, and the task takes their result.
+
+        Args:
+            task: The running task. It waits again, for `root` alone, and finishes or fails as that does.
+            dependencies: Those of the new tasks, which are numbered from the present count on. They
+                may name tasks that are here already, but none that is released or cancelled.
+            lanes: The lanes of the new tasks.
+            root: The task whose result becomes the task's own: a new one, or one that is here.
+
+        Returns:
+            The tasks that are finished or failed at once, because what they wait for is.
+
+        Raises:
+            CycleError: The returned node depends on `task` itself. Nothing has changed.
+        """
+        first = len(self.dependencies)
+        named = {root, *(each for new in dependencies for each in new)}
+        if self._leads_to(task, [each for each in named if each < first]):
+            raise CycleError("the node that it returned depends on it, so that each waits for the other")
+        self._own_the_graph()
+        self._append(dependencies, lanes)
+        self._aliases[task] = root
+        self._missing[task] = 0
+        self.state[task] = WAITING
+        ended = []
+        for new in range(first, first + len(lanes)):
+            ended += self._connect(new, dependencies[new - first])
+        return ended + self._connect(task, (root,))
+
+    def final(self, task: int) -> int:
+        """The task whose outcome is the outcome of `task`: itself, unless it returned a node."""
+        while task in self._aliases:
+            task = self._aliases[task]
+        return task
+
+    # -- inside
+
+    def _make_ready(self, task: int) -> None:
+        self.state[task] = READY
+        heaps = self.ready if self.dependencies[task] else self.producers
+        heappush(heaps[self.lanes[task]], self._rank.get(task, task) if self._rank else task)
+
+    def _release(self, task: int) -> None:
+        # Also called for a task that failed or was cancelled, which has no result to drop.
+        if self.state[task] == FINISHED:
+            self.state[task] = RELEASED
+            self.results[task] = None
+
+    def _end(self, task: int, state: int) -> None:
+        self.state[task] = state
+        self.remaining -= 1
+
+    def _leads_to(self, task: int, starts: list[int]) -> bool:
+        """Whether one of `starts`, all unfinished tasks between, waits for `task`."""
+        seen = set(starts)
+        for current in starts:
+            if current == task:
+                return True
+            if self.state[current] == WAITING:
+                new = [each for each in self.dependencies[current] if each not in seen]
+                seen.update(new)
+                starts.extend(new)
+        return False
+
+    def _append(self, dependencies: Sequence[tuple[int, ...]], lanes: Sequence[int]) -> None:
+        first, count = len(self.dependencies), len(lanes)
+        lowest = -len(self._rank) - count
+        for offset in range(count):
+            self._rank[first + offset] = lowest + offset
+            self._task_at[lowest + offset] = first + offset
+            self.ready.setdefault(lanes[offset], [])
+            self.producers.setdefault(lanes[offset], [])
+        self._dependencies.extend(dependencies)
+        self._dependents.extend([] for _ in range(count))
+        self._lanes.extend(lanes)
+        self.state.extend([WAITING] * count)
+        self.results.extend([None] * count)
+        self._missing.extend([0] * count)
+        self._uses.extend([0] * count)
+        self.remaining += count
+
+    def _connect(self, task: int, dependencies: tuple[int, ...]) -> list[int]:
+        """Let a task that waits for nothing yet wait for `dependencies`; or end it, if it need not.
+
+        Returns the tasks that ended.
+        """
+        self._dependencies[task] = dependencies
+        failed = None
+        for dependency in dependencies:
+            self._dependents[dependency].append(task)
+            self._uses[dependency] += 1
+            if self.state[dependency] == FAILED:
+                failed = self.behind[dependency]
+            elif self.state[dependency] != FINISHED:
+                self._missing[task] += 1
+        if failed is not None:
+            self.consume(task)
+            return [task, *self.fail(task, failed)]
+        if not self._missing[task] and task in self._aliases:
+            result = self.results[dependencies[0]]
+            self.consume(task)
+            return self.finish(task, result)
+        if not self._missing[task]:
+            self._make_ready(task)
+        return []
+
+    def _own_the_graph(self) -> None:
+        """Copy what the plan shares with other runs, before the first change."""
+        if not self._is_own:
+            self._is_own = True
+            self.dependencies = self._dependencies = list(self.dependencies)
+            self.dependents = self._dependents = [list(each) for each in self.dependents]
+            self.lanes = self._lanes = list(self.lanes)
+
+    # -- laws
+
+    def validate(self) -> None:
+        """Check the laws above; raises AssertionError with the task that breaks one."""
+        for task, state in enumerate(self.state):
+            self._validate_task(task, STATES[state])
+        queued = [*self.ready.values(), *self.producers.values()]
+        ranks = sorted(rank for heap in queued for rank in heap)
+        ready = [task for task, state in enumerate(self.state) if state == READY]
+        assert sorted(self._rank.get(task, task) for task in ready) == ranks, "ready tasks and heaps differ"
+        alive = [state for state in self.state if state in (WAITING, READY, RUNNING)]
+        assert self.remaining == len(alive), f"{self.remaining} remain, but {len(alive)} are alive"
+
+    def _validate_task(self, task: int, state: str) -> None:
+        missing = [each for each in self.dependencies[task] if self.state[each] in (WAITING, READY, RUNNING)]
+        about = f"task {task} is {state}"
+        if state == "waiting":
+            assert missing, f"{about}, but nothing it needs is missing"
+            assert len(missing) == self._missing[task], f"{about}: {self._missing[task]} counted as missing"
+        if state in ("ready", "running", "finished", "released"):
+            assert not missing, f"{about}, but {missing} are not finished"
+        if state == "failed":
+            assert self.state[self.behind[task]] == FAILED, f"{about} behind one that has not failed"
+        if state == "finished":
+            assert self._uses[task], f"{about}, but nobody needs its result"
+        else:
+            assert self.results[task] is None, f"{about}, but has a result"

@@ -1,0 +1,1 @@
+"""What users touch: nodes and their operators, `delayed`, and the search for nodes in arguments."""

@@ -1,0 +1,228 @@
+"""`delayed`: turns a function into one whose calls build nodes, and a value into a node."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Awaitable, Callable
+from types import FrameType, MethodType
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+
+from asyncgraph._graph.function import Function, is_async, name_of, target_of
+from asyncgraph._graph.node import NO_KWARGS, Node
+from asyncgraph._lazy.node import Delayed, build_node
+from asyncgraph._lazy.pickling import find, reference_to
+
+__all__ = ["DelayedFunction", "delayed", "value_node"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_Callable = Callable[..., Any]
+
+EXECUTORS = ("loop", "thread", "process")
+_EXECUTORS = "'loop', 'thread', 'process'"
+
+
+class DelayedFunction(Generic[P, T]):
+    """A function whose calls build nodes; what `delayed(function)` gives.
+
+    It keeps the function's name, docstring and signature, and has it as `__wrapped__`. As a method of
+    a class it binds like one.
+
+    Attributes:
+        function: The function with its options, as its nodes have it.
+    """
+
+    def __init__(self, call: Callable[P, Any], function: Function) -> None:
+        functools.update_wrapper(self, call)
+        self.__wrapped__ = call
+        self.function = function
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Delayed[T]:
+        """Record a call. Any argument may be a node, or a container with nodes in it."""
+        return build_node(self.function, args, kwargs, sys._getframe(1))
+
+    def options(
+        self, *, executor: str | None = None, name: str | None = None, nout: int | None = None
+    ) -> DelayedFunction[P, T]:
+        """The same function with other options, as in `fn.options(executor="process")(x)`.
+
+        Args:
+            executor: As in `delayed`; None leaves it as it is.
+            name: Likewise.
+            nout: Likewise.
+
+        Raises:
+            TypeError: An option is of the wrong type.
+            ValueError: An option has a value that cannot be right.
+        """
+        old = self.function
+        function = _function_of(
+            self.__wrapped__,
+            executor=old.executor if executor is None else executor,
+            name=old.name if name is None else name,
+            nout=old.nout if nout is None else nout,
+        )
+        return DelayedFunction(self.__wrapped__, function)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self if instance is None else MethodType(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<delayed function {self.function.name}, executor {self.function.executor!r}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        reference = reference_to(self)
+        if reference is not None:
+            return find, reference
+        options = {name: getattr(self.function, name) for name in ("executor", "name", "nout")}
+        return _with_options, (self.__wrapped__, options)
+
+
+class _Decorator(Protocol):
+    """What `@delayed(...)` with options is: it takes the function."""
+
+    @overload
+    def __call__(self, function: Callable[P, Awaitable[T]], /) -> DelayedFunction[P, T]: ...
+    @overload
+    def __call__(self, function: Callable[P, T], /) -> DelayedFunction[P, T]: ...
+
+
+@overload
+def delayed(
+    value: Callable[P, Awaitable[T]],
+    /,
+    *,
+    executor: str | None = None,
+    name: str | None = None,
+    nout: int | None = None,
+) -> DelayedFunction[P, T]: ...
+@overload
+def delayed(
+    value: Callable[P, T],
+    /,
+    *,
+    executor: str | None = None,
+    name: str | None = None,
+    nout: int | None = None,
+) -> DelayedFunction[P, T]: ...
+@overload
+def delayed(
+    *, executor: str | None = None, name: str | None = None, nout: int | None = None
+) -> _Decorator: ...
+@overload
+def delayed(value: T, /, *, name: str | None = None, nout: int | None = None) -> Delayed[T]: ...
+
+
+class _NotGiven:
+    """Tells `delayed(...)` without a value from `delayed(None)`."""
+
+
+def delayed(
+    value: Any = _NotGiven,
+    /,
+    *,
+    executor: str | None = None,
+    name: str | None = None,
+    nout: int | None = None,
+) -> Any:
+    """Make a function lazy, or wrap a value as a node.
+
+    `delayed(function)`, `@delayed` and `@delayed(executor="process")` give a function whose calls
+    are recorded instead of run: each is a node. `delayed(value)` gives a node whose value is `value`,
+    with the values of the nodes in it in their places.
+
+    Args:
+        value: A function or any other callable, or data. A node is returned as it is.
+        executor: Where the function runs: "loop" (on the event loop; a plain `def` inline), "thread" or
+            "process". By default "loop" for `async def` and "thread" for everything else. A coroutine
+            function can only be on the loop.
+        name: What its nodes are called; the first part of their keys.
+        nout: How many items the value has, if its node is to be unpacked: `a, b = fn(x)`.
+
+    Raises:
+        TypeError: An option is of the wrong type, or the function is a generator function.
+        ValueError: An option has a value that cannot be right.
+
+    Example:
+        >>> from asyncgraph import delayed
+        >>> @delayed
+        ... def increment(x):
+        ...     return x + 1
+        >>> await (increment(1) + increment(2))
+        5
+    """
+    if value is _NotGiven:
+        return functools.partial(delayed, executor=executor, name=name, nout=nout)
+    if isinstance(value, Node):
+        return _same_node(value, executor, name, nout)
+    if isinstance(value, DelayedFunction):
+        return value.options(executor=executor, name=name, nout=nout)
+    if callable(value):
+        return DelayedFunction(value, _function_of(value, executor=executor, name=name, nout=nout))
+    if executor is not None:
+        raise TypeError("executor= is for functions: data does not run anywhere")
+    _check_name_and_nout(name, nout)
+    return value_node(value, name, nout, sys._getframe(1))
+
+
+def _same_node(node: Node[Any], executor: str | None, name: str | None, nout: int | None) -> Node[Any]:
+    if executor is not None or name is not None or nout is not None:
+        raise TypeError("a node has its options already: give them to the function, or with fn.options(...)")
+    return node
+
+
+def value_node(value: Any, name: str | None, nout: int | None, frame: FrameType) -> Delayed[Any]:
+    """The node for data: its value is `value`, with the values of the nodes in it."""
+    function = Function(_itself, name or type(value).__name__, "loop", is_value=True, nout=nout)
+    return build_node(function, (value,), NO_KWARGS, frame)
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _function_of(call: _Callable, *, executor: str | None, name: str | None, nout: int | None) -> Function:
+    """The function with its options; raises if they cannot be right."""
+    _check_name_and_nout(name, nout)
+    awaits = is_async(call)
+    if executor is None:
+        executor = "loop" if awaits else "thread"
+    if not isinstance(executor, str):
+        raise TypeError(f"executor= takes one of the names {_EXECUTORS}, not {executor!r}")
+    if executor not in EXECUTORS:
+        raise ValueError(f"there is no executor {executor!r}: executor= is one of {_EXECUTORS}")
+    if awaits and executor != "loop":
+        raise ValueError(
+            f"{name_of(call)} is a coroutine function, which runs on the event loop: executor={executor!r} "
+            "is for a plain `def`"
+        )
+    _refuse_generators(call)
+    return Function(call, name or name_of(call), executor, is_async=awaits, nout=nout)
+
+
+def _check_name_and_nout(name: str | None, nout: int | None) -> None:
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name= takes a string, not {name!r}")
+    if name == "":
+        raise ValueError("name= takes a string that is not empty")
+    if nout is None:
+        return
+    if not isinstance(nout, int) or isinstance(nout, bool):
+        raise TypeError(f"nout= takes a number of items, not {nout!r}")
+    if nout < 1:
+        raise ValueError(f"nout= takes a number of items of at least 1, not {nout}")
+
+
+def _refuse_generators(call: _Callable) -> None:
+    target = target_of(call)
+    if inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
+        raise TypeError(
+            f"{name_of(call)} is a generator function, and a node has one value: "
+            "let it return a list, or call it inside a delayed function"
+        )
+
+
+def _with_options(call: _Callable, options: dict[str, Any]) -> DelayedFunction[Any, Any]:
+    return DelayedFunction(call, _function_of(call, **options))

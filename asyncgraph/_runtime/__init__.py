@@ -1,0 +1,1 @@
+"""The asyncio shell: runtimes, and runs that drive the pure scheduler."""

@@ -1,0 +1,259 @@
+"""The functions by which a graph is run: `compute`, `start`, `as_completed` and `run`."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
+from functools import partial
+from typing import Any, TypeVar, overload
+
+from asyncgraph._graph.node import Node
+from asyncgraph._runtime import run as runs
+from asyncgraph._runtime.run import OnOutput, Run
+from asyncgraph._runtime.runtime import Runtime, check_request, current_runtime
+
+__all__ = ["as_completed", "compute", "run", "start"]
+
+T = TypeVar("T")
+T1 = TypeVar("T1")
+T2 = TypeVar("T2")
+T3 = TypeVar("T3")
+_Compute = Coroutine[Any, Any, T]
+
+
+@overload
+def compute(
+    node: Node[T],
+    /,
+    *,
+    timeout: float | None = None,
+    return_exceptions: bool = False,
+    runtime: Runtime | None = None,
+) -> _Compute[T]: ...
+@overload
+def compute(
+    node: Node[T1],
+    node2: Node[T2],
+    /,
+    *,
+    timeout: float | None = None,
+    return_exceptions: bool = False,
+    runtime: Runtime | None = None,
+) -> _Compute[tuple[T1, T2]]: ...
+@overload
+def compute(
+    node: Node[T1],
+    node2: Node[T2],
+    node3: Node[T3],
+    /,
+    *,
+    timeout: float | None = None,
+    return_exceptions: bool = False,
+    runtime: Runtime | None = None,
+) -> _Compute[tuple[T1, T2, T3]]: ...
+@overload
+def compute(
+    *nodes: Any,
+    timeout: float | None = None,
+    return_exceptions: bool = False,
+    runtime: Runtime | None = None,
+) -> _Compute[Any]: ...
+def compute(
+    *nodes: Any,
+    timeout: float | None = None,
+    return_exceptions: bool = False,
+    runtime: Runtime | None = None,
+) -> Coroutine[Any, Any, Any]:
+    """Run several graphs as one, nodes that they share once, on the running event loop.
+
+    Args:
+        nodes: Nodes, or containers with nodes in them. Anything else among them stays as it is.
+        timeout: Seconds after which everything is cancelled and TimeoutError raised.
+        return_exceptions: Run all that can run; a node that failed comes back as its exception, and one
+            that was not run because of that as a DependencyError whose cause it is.
+        runtime: Where to run; by default the runtime whose `async with` block this is in, or else the
+            default runtime of the loop.
+
+    Returns:
+        A tuple with a value for each argument, of the same shape; for a single argument its value.
+
+    Raises:
+        Exception: What the first node to fail raised, as itself, with a note that says which node it
+            was. The other nodes have been cancelled by then, and none of them is running any more.
+        TimeoutError: `timeout` has passed.
+        asyncio.CancelledError: The awaiting task was cancelled; so were all nodes.
+
+    Example:
+        >>> from asyncgraph import compute, delayed
+        >>> one = delayed(1)
+        >>> await compute(one + 1, {"three": one + 2})
+        (2, {'three': 3})
+    """
+    check_request(nodes, timeout)
+    return runs.compute(partial(_begin, nodes, timeout, return_exceptions, runtime))
+
+
+def _begin(
+    nodes: tuple[Any, ...],
+    timeout: float | None,
+    return_exceptions: bool,
+    runtime: Runtime | None,
+    on_output: OnOutput | None = None,
+) -> Run[Any]:
+    return current_runtime(runtime).begin(
+        nodes, timeout=timeout, return_exceptions=return_exceptions, on_output=on_output
+    )
+
+
+@overload
+def start(
+    node: Node[T],
+    /,
+    *,
+    timeout: float | None = None,
+    return_exceptions: bool = False,
+    runtime: Runtime | None = None,
+) -> Run[T]: ...
+@overload
+def start(
+    node: Any,
+    /,
+    *,
+    timeout: float | None = None,
+    return_exceptions: bool = False,
+    runtime: Runtime | None = None,
+) -> Run[Any]: ...
+def start(
+    node: Any,
+    /,
+    *,
+    timeout: float | None = None,
+    return_exceptions: bool = False,
+    runtime: Runtime | None = None,
+) -> Run[Any]:
+    """Run a graph in the background; `await` the `Run` it returns, or cancel it, or ask how far it is.
+
+    Args:
+        node: A node, or a container with nodes in it.
+        timeout: As in `compute`.
+        return_exceptions: Likewise.
+        runtime: Likewise.
+
+    Raises:
+        RuntimeError: No event loop is running.
+
+    Example:
+        >>> from asyncgraph import delayed, start
+        >>> run = start(delayed(sum)([1, 2]))
+        >>> await run
+        3
+    """
+    check_request((node,), timeout)
+    return _begin((node,), timeout, return_exceptions, runtime)
+
+
+def as_completed(
+    nodes: Iterable[Node[T]],
+    /,
+    *,
+    timeout: float | None = None,
+    return_exceptions: bool = False,
+    runtime: Runtime | None = None,
+) -> AsyncGenerator[tuple[Node[T], T], None]:
+    """Run several graphs as one, and give each requested node with its value as soon as it has one.
+
+    A value is not kept once it has been given. A loop that is left early leaves the rest to be cancelled
+    when the iterator is closed: at once with `async with contextlib.aclosing(as_completed(...))`,
+    otherwise when it is collected.
+
+    Args:
+        nodes: The nodes; one that is there twice is given once.
+        timeout: As in `compute`.
+        return_exceptions: Give the exception of a node that failed in place of its value, and go on.
+        runtime: As in `compute`.
+
+    Raises:
+        Exception: As `compute` does, from the iteration, once the values that were there have been given.
+
+    Example:
+        >>> from asyncgraph import as_completed, delayed
+        >>> squares = [delayed(pow)(number, 2) for number in (1, 2, 3)]
+        >>> sorted([value async for node, value in as_completed(squares)])
+        [1, 4, 9]
+    """
+    requested = list({id(node): node for node in nodes}.values())
+    for node in requested:
+        if not isinstance(node, Node):
+            raise TypeError(f"as_completed takes nodes, not {node!r}")
+    if requested:
+        check_request(tuple(requested), timeout)
+    return _as_completed(requested, partial(_begin, (requested,), timeout, return_exceptions, runtime))
+
+
+async def _as_completed(
+    nodes: list[Node[T]], begin: Callable[[OnOutput], Run[Any]]
+) -> AsyncGenerator[tuple[Node[T], T], None]:
+    arrived: deque[tuple[Node[Any], Any]] = deque()
+    news = asyncio.Event()
+
+    def on_output(node: Node[Any], value: Any, error: BaseException | None) -> None:
+        arrived.append((node, value if error is None else error))
+        news.set()
+
+    background = begin(on_output)
+    background.add_done_callback(lambda _: news.set())
+    try:
+        for _ in nodes:
+            while not arrived and not background.done():
+                news.clear()
+                await news.wait()
+            if not arrived:
+                break
+            yield arrived.popleft()
+        _, error = await background.outcome()
+        if error is not None:
+            raise error
+    finally:
+        background.cancel()
+        await background.until_over()
+
+
+def run(main: Node[T] | Coroutine[Any, Any, T] | Awaitable[T]) -> T:
+    """Run a node or a coroutine in a plain script, on an event loop of its own.
+
+    The loop is uvloop's where that is installed, asyncio's elsewhere.
+
+    Args:
+        main: A node, or a coroutine such as `main()`.
+
+    Raises:
+        RuntimeError: An event loop is running in this thread already: `await` the node there.
+        TypeError: `main` is neither.
+        BaseException: Whatever `await main` raises.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        if asyncio.iscoroutine(main):
+            main.close()
+        raise RuntimeError("an event loop is running here already: `await` the node (or the coroutine) instead")
+    if not isinstance(main, Awaitable):
+        raise TypeError(f"run() takes a node or a coroutine, not {main!r}")
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(main if asyncio.iscoroutine(main) else _awaited(main))
+
+
+async def _awaited(main: Awaitable[T]) -> T:
+    return await main
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if importlib.util.find_spec("uvloop") is None:
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop

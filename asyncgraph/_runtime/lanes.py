@@ -1,0 +1,98 @@
+"""Lanes: the ways in which a node can run, each with its slots and its executor.
+
+The scheduler knows a lane by its number. Executors are made when they are first used, so that a
+service without CPU-bound nodes never starts a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+from asyncgraph._graph.function import Function
+from asyncgraph._runtime.slots import Claimant, Slots
+from asyncgraph.executors.base import Executor
+from asyncgraph.executors.loop import LoopExecutor
+from asyncgraph.executors.thread import ThreadExecutor
+
+__all__ = ["COROUTINE", "INLINE", "PROCESS", "THREAD", "Lane", "Lanes"]
+
+INLINE, COROUTINE, THREAD, PROCESS = range(4)
+_NUMBERS = {"thread": THREAD, "process": PROCESS}
+
+_Make = Callable[[int, asyncio.AbstractEventLoop], Executor]
+
+
+class Lane:
+    """Slots, and the executor to which a call goes that has one of them."""
+
+    def __init__(self, make: _Make, capacity: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.slots = Slots(capacity)
+        self._make = make
+        self._loop = loop
+        self.made: Executor | None = None
+
+    @property
+    def executor(self) -> Executor:
+        """The executor, made on first use."""
+        if self.made is None:
+            self.made = self._make(self.slots.capacity, self._loop)
+        return self.made
+
+
+class Lanes:
+    """The lanes of one runtime.
+
+    Args:
+        concurrency: Coroutines that run at once.
+        threads: Calls that run at once in threads.
+        processes: Calls that run at once in worker processes.
+        loop: The loop they all belong to.
+    """
+
+    # Work that leaves the loop is begun first, so that it goes on while the loop does its own.
+    with_slots = (PROCESS, THREAD, COROUTINE)
+
+    def __init__(
+        self, concurrency: int, threads: int, processes: int, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._lanes = {
+            COROUTINE: Lane(LoopExecutor, concurrency, loop),
+            THREAD: Lane(ThreadExecutor, threads, loop),
+            PROCESS: Lane(_make_process_executor, processes, loop),
+        }
+
+    def __getitem__(self, number: int) -> Lane:
+        return self._lanes[number]
+
+    def number_of(self, function: Function) -> int:
+        """The lane in which calls of `function` run."""
+        if function.executor == "loop":
+            return COROUTINE if function.is_async else INLINE
+        return _NUMBERS[function.executor]
+
+    def pass_on(self) -> None:
+        """Wake who waits for a slot that is free."""
+        for lane in self._lanes.values():
+            lane.slots.pass_on()
+
+    def forget(self, claimant: Claimant) -> None:
+        """The claimant is over and waits for no slot any more."""
+        for lane in self._lanes.values():
+            lane.slots.forget(claimant)
+        self.pass_on()
+
+    def executors(self) -> list[Executor]:
+        """Those that have been made."""
+        return [lane.made for lane in self._lanes.values() if lane.made is not None]
+
+
+def _make_process_executor(slots: int, loop: asyncio.AbstractEventLoop) -> Executor:
+    if os.environ.get("ASYNCGRAPH_WORKER"):
+        # A graph that is computed inside a worker process: workers of workers would multiply.
+        return ThreadExecutor(slots, loop)
+    # Imported when needed: subprocess and pickle are no business of a service that has no such nodes.
+    from asyncgraph.executors.process import ProcessExecutor
+
+    return ProcessExecutor(slots, loop)

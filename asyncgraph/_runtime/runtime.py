@@ -1,0 +1,332 @@
+"""`Runtime`: what owns threads, worker processes and limits, for one event loop.
+
+There is one explicit runtime per `async with` block, and one default runtime per loop, which is made on
+first use and closed with the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import contextvars
+import inspect
+import os
+import weakref
+from collections.abc import AsyncGenerator, Coroutine
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+from asyncgraph._graph.arguments import search
+from asyncgraph._graph.node import Node
+from asyncgraph._runtime.lanes import Lanes
+from asyncgraph._runtime.run import OnOutput, Run, compute
+from asyncgraph.errors import RuntimeClosedError
+from asyncgraph.executors.base import Executor
+
+__all__ = ["Runtime", "check_request", "current_runtime", "running_loop"]
+
+# Coroutines at once: more than a service has sockets to share among, few enough that a graph of
+# 100 000 downloads does not begin them all and hold all their results.
+_CONCURRENCY = 1000
+
+_entered: contextvars.ContextVar[Runtime | None] = contextvars.ContextVar("asyncgraph_runtime", default=None)
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Runtime:
+    """Owns the threads, the worker processes and the limits of a service; one per service.
+
+    Inside its `async with` block, `node.compute()` and the like use it. Leaving the block waits for
+    runs that are still going on, or cancels them if an exception leaves it, and ends all workers. Code
+    whose context began outside the block (a request handler, beside the lifespan function that opened
+    it) uses its methods or passes `runtime=`.
+
+    Args:
+        processes: How many worker processes at most; by default the cores that this process may use.
+        threads: How many calls run at once in threads; by default the cores + 4, at most 32.
+        concurrency: How many coroutines run at once; by default 1 000.
+
+    Raises:
+        TypeError: An argument is not a number.
+        ValueError: An argument is less than 1.
+
+    Example:
+        >>> from asyncgraph import Runtime, delayed
+        >>> async with Runtime(threads=4) as runtime:
+        ...     print(await delayed(sum)([1, 2, 3]))
+        6
+    """
+
+    def __init__(
+        self, *, processes: int | None = None, threads: int | None = None, concurrency: int = _CONCURRENCY
+    ) -> None:
+        cores = _usable_cores()
+        self._processes = _at_least_one("processes", cores if processes is None else processes)
+        self._threads = _at_least_one("threads", min(32, cores + 4) if threads is None else threads)
+        self._concurrency = _at_least_one("concurrency", concurrency)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lanes: Lanes | None = None
+        self._runs: set[Run[Any]] = set()
+        self._is_closed = False
+        self._pid = os.getpid()
+        self._token: contextvars.Token[Runtime | None] | None = None
+
+    # -- the block
+
+    async def __aenter__(self) -> Self:
+        """Open the runtime on the running loop.
+
+        Raises:
+            RuntimeError: It is open already.
+            RuntimeClosedError: It has been closed: a runtime is opened once.
+        """
+        if self._loop is not None:
+            if self._is_closed:
+                raise RuntimeClosedError("this runtime is closed, and opens once; make a new Runtime")
+            raise RuntimeError("this runtime is open already; open one Runtime in one `async with` block")
+        self.open_on(running_loop())
+        self._token = _entered.set(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Wait for the runs (cancel them, after an error), then end all workers."""
+        if self._token is not None:
+            # ValueError: left in another context than entered in, where the variable is not ours.
+            with contextlib.suppress(ValueError):
+                _entered.reset(self._token)
+        await self.aclose(cancel=error is not None)
+
+    # -- running
+
+    def compute(
+        self, *nodes: Any, timeout: float | None = None, return_exceptions: bool = False
+    ) -> Coroutine[Any, Any, Any]:
+        """The same as `asyncgraph.compute(...)`, on this runtime whatever the context."""
+        check_request(nodes, timeout)
+        return compute(partial(self.begin, nodes, timeout=timeout, return_exceptions=return_exceptions))
+
+    def start(
+        self, node: Any, *, timeout: float | None = None, return_exceptions: bool = False
+    ) -> Run[Any]:
+        """The same as `asyncgraph.start(...)`, on this runtime whatever the context."""
+        check_request((node,), timeout)
+        return self.begin((node,), timeout=timeout, return_exceptions=return_exceptions)
+
+    def begin(
+        self,
+        nodes: tuple[Any, ...],
+        *,
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+        on_output: OnOutput | None = None,
+    ) -> Run[Any]:
+        """Start a run for `nodes`, which `check_request` has seen; for the layer above.
+
+        Raises:
+            RuntimeError: No event loop is running, or not the one that this runtime belongs to.
+            RuntimeClosedError: The runtime is closed, or was not opened.
+        """
+        lanes = self._usable_lanes()
+        outputs: list[Node[Any]] = []
+        request = nodes[0] if len(nodes) == 1 else nodes
+        if isinstance(request, Node):
+            outputs.append(request)
+            shape = request
+        else:
+            shape = search(request, Node, outputs)
+        run: Run[Any] = Run(
+            lanes, shape, outputs, timeout=timeout, return_exceptions=return_exceptions, on_output=on_output
+        )
+        self._runs.add(run)
+        run.add_done_callback(self._runs.discard)
+        return run
+
+    # -- life
+
+    def open_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Bind the runtime to its loop; nothing is started yet."""
+        self._loop = loop
+        self._lanes = Lanes(self._concurrency, self._threads, self._processes, loop)
+        _watch(self)
+
+    async def aclose(self, *, cancel: bool) -> None:
+        """Wait for the runs, or cancel them first; then end all workers. Never leaves anything behind.
+
+        Being cancelled while it waits makes it cancel the runs, and changes nothing else.
+        """
+        self._is_closed = True
+        cancelled: asyncio.CancelledError | None = None
+        closing = asyncio.ensure_future(self._close_when_idle())
+        while not closing.done():
+            if cancel:
+                for run in list(self._runs):
+                    run.cancel()
+            try:
+                await asyncio.wait((closing,))
+            except asyncio.CancelledError as error:
+                cancelled, cancel = cancelled or error, True
+        closing.result()
+        if cancelled is not None:
+            raise cancelled
+
+    async def _close_when_idle(self) -> None:
+        while going_on := [run for run in self._runs if not run.done()]:
+            await going_on[0].until_over()
+        for executor in self._executors():
+            await executor.aclose()
+
+    def close(self) -> None:
+        """End all workers without the loop: it is closed, or the interpreter is about to end."""
+        self._is_closed = True
+        for executor in self._executors():
+            executor.close()
+
+    def _executors(self) -> list[Executor]:
+        return [] if self._lanes is None else self._lanes.executors()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop that the runtime is open on, or None before that."""
+        return self._loop
+
+    def _usable_lanes(self) -> Lanes:
+        loop = running_loop()
+        if self._is_closed:
+            raise RuntimeClosedError("this runtime is closed; use nodes inside its `async with` block")
+        if self._lanes is None:
+            raise RuntimeClosedError("this runtime is not open yet: `async with Runtime() as runtime: ...`")
+        if self._pid != os.getpid():
+            raise RuntimeClosedError("this process was forked, and the runtime belongs to the one before")
+        if loop is not self._loop:
+            raise RuntimeError(
+                "this runtime belongs to another event loop: use it where its `async with` block is, or "
+                "leave out runtime= to use this loop's own"
+            )
+        return self._lanes
+
+
+def check_request(nodes: tuple[Any, ...], timeout: float | None) -> None:
+    """Raise for what cannot be computed, before anything starts."""
+    if not nodes:
+        raise TypeError("there is nothing to compute: give at least one node")
+    for node in nodes:
+        if not isinstance(node, Node) and callable(node):
+            raise TypeError(f"{node!r} is a function and not a node: call it, as in compute(function(...))")
+        if inspect.isawaitable(node) and not isinstance(node, Node):
+            raise TypeError(f"{node!r} is not a node: make its function `delayed` and call that")
+    if timeout is None:
+        return
+    if not isinstance(timeout, int | float) or isinstance(timeout, bool):
+        raise TypeError(f"timeout= takes a number of seconds, not {timeout!r}")
+    if not timeout > 0:
+        raise ValueError(f"timeout= takes a number of seconds above 0, not {timeout!r}")
+
+
+def _at_least_one(name: str, value: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name}= takes a whole number, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{name}= takes a number of at least 1, not {value}")
+    return value
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """The running loop; raises RuntimeError with the way out where there is none."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "nodes are computed on a running asyncio event loop, and none is running here: use "
+            "`await node.compute()` inside `async def`, or `asyncgraph.run(node)` in a plain script"
+        ) from None
+
+
+def current_runtime(given: Runtime | None) -> Runtime:
+    """The runtime to use: the one given, or that of the enclosing block, or the loop's default.
+
+    Raises:
+        RuntimeError: No event loop is running.
+        TypeError: What is given is no runtime.
+    """
+    loop = running_loop()
+    if given is not None:
+        if not isinstance(given, Runtime):
+            raise TypeError(f"runtime= takes a Runtime, not {given!r}")
+        return given
+    entered = _entered.get()
+    # A block entered on another loop is not meant: its context was inherited, by a thread with a loop
+    # of its own.
+    if entered is not None and entered.loop is loop:
+        return entered
+    return _default_of(loop)
+
+
+# -- default runtimes, and the end of all
+
+_defaults: dict[int, tuple[Runtime, AsyncGenerator[None, None]]] = {}
+_open: weakref.WeakSet[Runtime] = weakref.WeakSet()
+_is_watching = False
+
+
+def _default_of(loop: asyncio.AbstractEventLoop) -> Runtime:
+    known = _defaults.get(id(loop))
+    if known is not None and known[0].loop is loop:
+        return known[0]
+    _close_those_of_closed_loops()
+    runtime = Runtime()
+    runtime.open_on(loop)
+    guard = _close_with_loop(runtime)
+    _defaults[id(loop)] = runtime, guard
+    # The first step, which makes the loop know the generator and close it in `shutdown_asyncgens`:
+    # asyncio.run, anyio, pytest and notebooks all do that before they close a loop.
+    with contextlib.suppress(StopIteration):
+        guard.__anext__().send(None)
+    return runtime
+
+
+async def _close_with_loop(runtime: Runtime) -> AsyncGenerator[None, None]:
+    loop = runtime.loop
+    try:
+        yield
+    finally:
+        _defaults.pop(id(loop), None)
+        await runtime.aclose(cancel=True)
+
+
+def _close_those_of_closed_loops() -> None:
+    """For loops that were closed without `shutdown_asyncgens`."""
+    for key, (runtime, _) in list(_defaults.items()):
+        if runtime.loop is not None and runtime.loop.is_closed():
+            del _defaults[key]
+            runtime.close()
+
+
+def _watch(runtime: Runtime) -> None:
+    """Remember an open runtime for the end of the interpreter."""
+    global _is_watching
+    _open.add(runtime)
+    if not _is_watching:
+        _is_watching = True
+        atexit.register(_close_all)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_forget_all)
+
+
+def _close_all() -> None:
+    for runtime in list(_open):
+        runtime.close()
+
+
+def _forget_all() -> None:
+    """In a forked child: the runtimes, with their workers, are the parent's."""
+    _open.clear()
+    _defaults.clear()

@@ -1,0 +1,114 @@
+"""What an executor is: the one small interface between a run and the place where a call happens.
+
+A run hands a `Call` to an executor's `start`; the executor brings the call's outcome back by calling
+`call.deliver(value, error)` exactly once, on the thread of the event loop. Executors know nothing of
+graphs: which call comes next, and what becomes of an outcome, is decided above.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Mapping
+from contextvars import Context
+from types import TracebackType
+from typing import Any, Protocol
+
+from asyncgraph.errors import NodeExitedError
+
+__all__ = ["Call", "Deliver", "Executor", "perform", "without_own_frames"]
+
+Deliver = Callable[[Any, BaseException | None], None]
+
+_PACKAGE = str(pathlib.Path(__file__).parent.parent) + "/"
+
+
+class Call:
+    """One call on its way to an outcome.
+
+    Attributes:
+        function: What to call.
+        args: Its positional arguments, resolved.
+        kwargs: Its keyword arguments, resolved.
+        context: The contextvars context to call it in; this call's own copy.
+        key: The node's key, for messages and names of tasks.
+        deliver: Called once with `(value, None)` or `(None, error)`.
+        handle: The executor's own: whatever it needs to cancel the call.
+    """
+
+    __slots__ = ("args", "context", "deliver", "function", "handle", "key", "kwargs")
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        context: Context,
+        key: str,
+        deliver: Deliver,
+    ) -> None:
+        self.function = function
+        self.args = args
+        self.kwargs = kwargs
+        self.context = context
+        self.key = key
+        self.deliver = deliver
+        self.handle: Any = None
+
+
+class Executor(Protocol):
+    """Where calls run. All methods are called on the loop's thread, except `close`.
+
+    Attributes:
+        slots: How many calls it runs at once; it is never handed more than that, with the exception
+            of nested runs, which get one call beyond it so that they cannot deadlock.
+    """
+
+    slots: int
+
+    def start(self, call: Call) -> None:
+        """Begin `call`. Never raises: whatever goes wrong is the call's outcome."""
+
+    def cancel(self, call: Call) -> None:
+        """Stop `call` if that is possible. Its outcome still arrives, and only then is it over."""
+
+    async def aclose(self) -> None:
+        """End all workers, waiting for them. No call is running any more when this is called."""
+
+    def close(self) -> None:
+        """End all workers without an event loop: at interpreter exit, or when the loop is gone."""
+
+
+def perform(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], key: str
+) -> tuple[Any, BaseException | None]:
+    """Call `function` away from the loop; return `(value, None)` or `(None, error)`, raise nothing.
+
+    Exceptions that mean something to an event loop, a generator or the interpreter must not be set
+    on a future or raised in a coroutine as they are: they become errors that mean only "it failed".
+    """
+    try:
+        return function(*args, **kwargs), None
+    except (StopIteration, StopAsyncIteration) as error:
+        # As PEP 479 does for generators: raised through a coroutine, it would look like its return.
+        replacement: BaseException = RuntimeError(f"{key} raised {type(error).__name__}")
+        replacement.__cause__ = without_own_frames(error)
+        return None, replacement
+    except Exception as error:
+        return None, without_own_frames(error)
+    except BaseException as error:
+        replacement = NodeExitedError(
+            f"{key} raised {error!r}, which would have ended the program",
+            original=error,
+            code=getattr(error, "code", None),
+        )
+        replacement.__cause__ = without_own_frames(error)
+        return None, replacement
+
+
+def without_own_frames(error: BaseException) -> BaseException:
+    """Drop asyncgraph's own frames from the top of the traceback, so that the user's come first."""
+    traceback: TracebackType | None = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        traceback = traceback.tb_next
+    error.__traceback__ = traceback
+    return error

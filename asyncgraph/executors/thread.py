@@ -1,0 +1,104 @@
+"""Blocking functions in threads of asyncgraph's own.
+
+Guarantees:
+
+- The threads are daemons: one that is stuck in a user's function does not keep the interpreter alive.
+- A call runs in its own copy of the context, and nothing of it (arguments, value, exception) is held
+  by the thread afterwards.
+- Outcomes are delivered on the loop's thread; many that arrive together cost one wake-up of the loop.
+
+Neither anyio's threads (whose limit is shared with Starlette's endpoints) nor `ThreadPoolExecutor`
+(whose threads are joined at interpreter exit) give the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import threading
+from collections import deque
+from queue import SimpleQueue
+from typing import Any
+
+from asyncgraph.executors.base import Call, perform
+
+__all__ = ["ThreadExecutor"]
+
+_numbers = itertools.count(1)
+
+
+class ThreadExecutor:
+    """Threads that are started when they are needed and kept for the next call.
+
+    Args:
+        slots: How many calls run at once.
+        loop: The loop on whose thread outcomes are delivered.
+    """
+
+    def __init__(self, slots: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.slots = slots
+        self._loop = loop
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._outcomes: deque[tuple[Call, Any, BaseException | None]] = deque()
+        self._is_waking = False
+        self._threads: list[threading.Thread] = []
+        # Threads that are, or will be without waiting for a user's function, ready for a call.
+        self._idle = 0
+
+    def start(self, call: Call) -> None:
+        """Hand `call` to a thread."""
+        if self._idle:
+            self._idle -= 1
+        else:
+            try:
+                self._add_thread()
+            except RuntimeError as error:  # the system gives no more threads
+                self._loop.call_soon(call.deliver, None, error)
+                return
+        self._calls.put(call)
+
+    def cancel(self, call: Call) -> None:
+        """A thread cannot be stopped: the call is waited for."""
+
+    async def aclose(self) -> None:
+        """End the threads, all of which are idle."""
+        self.close()
+        for thread in self._threads:
+            # They have no user code left to run: this takes microseconds.
+            thread.join()
+        self._threads.clear()
+
+    def close(self) -> None:
+        """Tell the threads to end after the call they are in."""
+        for _ in self._threads:
+            self._calls.put(None)
+
+    def _add_thread(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"asyncgraph-{next(_numbers)}", daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _work(self) -> None:
+        calls = self._calls
+        while (call := calls.get()) is not None:
+            value, error = call.context.run(perform, call.function, call.args, call.kwargs, call.key)
+            self._post(call, value, error)
+            del call, value, error
+
+    def _post(self, call: Call, value: Any, error: BaseException | None) -> None:
+        self._outcomes.append((call, value, error))
+        # One wake-up serves all outcomes that arrive before the loop comes round to it. The flag is
+        # set after the outcome is appended and cleared before outcomes are taken: none is missed.
+        if not self._is_waking:
+            self._is_waking = True
+            with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        self._is_waking = False
+        outcomes = self._outcomes
+        while outcomes:
+            call, value, error = outcomes.popleft()
+            self._idle += 1
+            call.deliver(value, error)

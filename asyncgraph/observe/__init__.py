@@ -1,0 +1,1 @@
+"""Seeing graphs and runs. It reads graphs and events, and runs nothing."""

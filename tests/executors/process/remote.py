@@ -1,0 +1,307 @@
+"""What the tests run in worker processes. Imports little, because every worker imports it."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import weakref
+
+TEST_MARK = "a global of the importable module"
+
+
+def echo(*args, **kwargs):
+    return (*args, kwargs) if kwargs or len(args) != 1 else args[0]
+
+
+def add(a, b):
+    return a + b
+
+
+def pid():
+    return os.getpid()
+
+
+def say(fifo, word="ready"):
+    with open(fifo, "w") as stream:
+        stream.write(f"{os.getpid()} {word}\n")
+
+
+def hold(fifo):
+    """Say that it runs, then run for ever."""
+    say(fifo)
+    while True:
+        signal.pause()
+
+
+def hold_the_interpreter(fifo):
+    """Say that it runs, then run C code for ever that lets no other thread run."""
+    say(fifo)
+    sum(itertools.repeat(0))
+
+
+def hold_with_child(fifo):
+    """Start a process of its own, say its id, then run for ever."""
+    with open(fifo, "w") as stream:
+        script = f"import os, time; open({os.fspath(fifo)!r}, 'w').write(f'{{os.getpid()}} child\\n'); time.sleep(600)"
+        subprocess.Popen([sys.executable, "-c", script], stdout=stream)
+    while True:
+        signal.pause()
+
+
+def wait_for(fifo):
+    """Return what somebody writes into `fifo`."""
+    with open(fifo) as stream:
+        return stream.read()
+
+
+def exit_at_once(code):
+    os._exit(code)
+
+
+def kill_itself(number):
+    os.kill(os.getpid(), number)
+    signal.pause()
+
+
+def fork_and_die(fifo):
+    """Die, while a forked child with copies of all descriptors lives on."""
+    if not os.fork():
+        say(fifo, "child")
+        while True:
+            signal.pause()
+    os._exit(7)
+
+
+def fork_and_return():
+    """Return in both the worker and a forked child."""
+    return "child" if not os.fork() else "worker"
+
+
+def close_everything():
+    """Close the descriptors of others, and go on."""
+    os.closerange(3, 256)
+    while True:
+        signal.pause()
+
+
+def scribble():
+    """Write into every descriptor that is not ours, and go on."""
+    for fd in range(3, 64):
+        try:
+            os.write(fd, b"scribble" * 4)
+        except OSError:
+            continue
+    while True:
+        signal.pause()
+
+
+def die_after_answering(value):
+    """Return `value` from a worker that ends as soon as the answer is written."""
+    from asyncgraph.executors.process import worker
+
+    write_frame = worker.write_frame
+
+    def write_and_die(fd, kind, payload=b""):
+        write_frame(fd, kind, payload)
+        os._exit(9)
+
+    worker.write_frame = write_and_die
+    return value
+
+
+def print_both():
+    print("to stdout")
+    print("to stderr", file=sys.stderr)
+
+
+def environment(*names):
+    return [os.environ.get(name) for name in names]
+
+
+def surroundings():
+    return {
+        "cwd": os.getcwd(),
+        "path": sys.path,
+        "argv": sys.argv,
+        "stdin": sys.stdin.read(),
+        "sigint": signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
+        "session": os.getsid(0) == os.getpid(),
+        "dev": sys.flags.dev_mode,
+        "main": vars(sys.modules["__main__"]).get("__file__"),
+    }
+
+
+def modules():
+    return sorted(sys.modules)
+
+
+def inheritable():
+    """Which descriptors a program that the call starts would inherit."""
+    return [fd for fd in range(3, 256) if _is_open(fd) and os.get_inheritable(fd)]
+
+
+def _is_open(fd):
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def leave(code):
+    sys.exit(code)
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def stop_iteration(error):
+    raise error
+
+
+def call(function):
+    return function()
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+class CrashesWhenLoaded:
+    def __reduce__(self):
+        return os._exit, (4,)
+
+
+class FailsWhenLoaded:
+    def __reduce__(self):
+        return fail_to_load, ()
+
+
+def fail_to_load():
+    raise ValueError("it does not like to be loaded")
+
+
+class FailsInParent:
+    """Loads in a worker, and fails anywhere else."""
+
+    def __reduce__(self):
+        return fail_outside_worker, (SystemExit("out"),)
+
+
+def fail_outside_worker(error):
+    if "ASYNCGRAPH_WORKER" not in os.environ:
+        raise error
+    return FailsInParent()
+
+
+def fails_in_parent():
+    return FailsInParent()
+
+
+class Config:
+    def __init__(self, **attributes):
+        self.__dict__.update(attributes)
+
+
+def unpicklable_result():
+    return {"rows": [1, Config(lock=threading.Lock())]}
+
+
+remembered = []
+
+
+class Big:
+    pass
+
+
+def remember(value):
+    remembered.append(weakref.ref(value))
+    return value
+
+
+def remember_and_raise(value):
+    remembered.append(weakref.ref(value))
+    error = ValueError("with a big frame")
+    error.value = value
+    raise error
+
+
+def still_alive():
+    return [reference() is not None for reference in remembered]
+
+
+def decorate(function):
+    class Wrapper:
+        pass
+
+    wrapper = Wrapper()
+    functools.update_wrapper(wrapper, function)
+    return wrapper
+
+
+@decorate
+def decorated():
+    return decorated.__wrapped__.__globals__ is globals()
+
+
+@decorate
+@decorate
+def twice_decorated():
+    return __name__
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+class TwoArguments(Exception):
+    def __init__(self, code, text):
+        super().__init__(f"{code}: {text}")
+        self.code = code
+        self.text = text
+
+
+def raise_two_arguments(code, text):
+    raise TwoArguments(code, text)
+
+
+def raise_with_everything():
+    try:
+        try:
+            raise KeyError("cause")
+        except KeyError as error:
+            raise TwoArguments(1, "middle") from error
+    except TwoArguments:
+        error = OSError(2, "No such file", "/there")
+        error.add_note("a note")
+        error.extra = {"a": 1}
+        raise error  # noqa: B904 - the context is the point
+
+
+def raise_unpicklable():
+    error = TwoArguments(5, "five")
+    error.lock = threading.Lock()
+    error.args = ("fine", threading.Lock())
+    raise error
+
+
+def raise_class_only_known_here():
+    module = type(sys)("only_in_the_worker")
+    sys.modules["only_in_the_worker"] = module
+    exec("class Odd(Exception):\n    pass", module.__dict__)
+    error = module.Odd("an odd one")
+    error.detail = 42
+    error.add_note("odd note")
+    raise error
+
+
+def raise_group():
+    raise ExceptionGroup("several", [TwoArguments(1, "one"), ExceptionGroup("inner", [KeyError("k")])])
+
+
+def recurse():
+    recurse()
