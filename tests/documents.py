@@ -27,6 +27,7 @@ from sybil import Document, Example, Region, Sybil
 from sybil.parsers.markdown import SkipParser
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 
+from asyncgraph._graph import node
 from tests.leaks import Snapshot, listing
 
 _LANGUAGES = frozenset({"python", "python3", "py", "pycon"})
@@ -50,12 +51,23 @@ class _Session:
         self._before = Snapshot.take()
         self._runner = asyncio.Runner()
 
-    def run(self, code: CodeType, namespace: dict[str, Any]) -> None:
-        """Run code, on the document's loop if it awaits."""
+    def run_block(self, code: CodeType, namespace: dict[str, Any]) -> None:
+        """Run a block: as a script does, or on the document's loop if it awaits."""
         __tracebackhide__ = True
         outcome = eval(code, namespace)
         if code.co_flags & inspect.CO_COROUTINE:
             self._runner.run(outcome)
+
+    def run_typed(self, code: CodeType, namespace: dict[str, Any]) -> None:
+        """Run what was typed at a prompt: on the document's loop, as `python -m asyncio` does."""
+        __tracebackhide__ = True
+
+        async def main() -> None:
+            outcome = eval(code, namespace)
+            if code.co_flags & inspect.CO_COROUTINE:
+                await outcome
+
+        self._runner.run(main())
 
     def close(self) -> None:
         """Close the loop, and see that nothing is left of the document."""
@@ -80,8 +92,10 @@ def _open(namespace: dict[str, Any]) -> None:
 
 
 def _open_script(namespace: dict[str, Any]) -> None:
-    # As for a script: `if __name__ == "__main__":` runs, and functions travel to workers as a script's do.
+    # As for a script: `if __name__ == "__main__":` runs, functions travel to workers as a script's do, and
+    # no node has been named before.
     namespace["__name__"] = "__main__"
+    node._counters.clear()
     _open(namespace)
 
 
@@ -115,7 +129,7 @@ def _prompts(document: Document) -> Iterable[Region]:
 def _run_block(example: Example) -> None:
     __tracebackhide__ = True
     code = _compile(example.parsed, example.path, example.line, "exec")
-    example.namespace[_SESSION].run(code, example.namespace)
+    example.namespace[_SESSION].run_block(code, example.namespace)
 
 
 def _replay(example: Example) -> str | None:
@@ -135,7 +149,7 @@ def _replay_step(step: doctest.Example, example: Example, line: int) -> str | No
     code = _compile(step.source, example.path, line - 1, "single")
     with _printed() as printed:
         try:
-            example.namespace[_SESSION].run(code, example.namespace)
+            example.namespace[_SESSION].run_typed(code, example.namespace)
         except Exception as error:
             if step.exc_msg is None:
                 raise
