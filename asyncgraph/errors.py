@@ -55,7 +55,7 @@ class AsyncgraphError(Exception):
     key: str | None = None
     path: tuple[str, ...] = ()
 
-    def __init__(self, message: str = "", **attributes: Any) -> None:
+    def __init__(self, message: str = "", /, **attributes: Any) -> None:
         # Exactly one positional argument, the rest in __dict__: the default __reduce__ then rebuilds
         # any subclass, in another process too.
         super().__init__(message)

@@ -1,5 +1,7 @@
 """Pools and signals for the tests, taken down after each."""
 
+# ruff: noqa: D102 - helpers whose names say it
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,7 @@
 """How the tests drive an executor: calls whose outcomes can be awaited, and signals from workers."""
 
+# ruff: noqa: D102 - helpers whose names say it
+
 from __future__ import annotations
 
 import asyncio
@@ -111,5 +113,5 @@ def run_script(script, *arguments, mode="-c", **options):
         check=False,
         **options,
     )
-    assert finished.returncode == 0, finished.stderr
+    assert (finished.returncode, finished.stderr) == (0, "")
     return finished.stdout

@@ -1,5 +1,7 @@
 """What the tests run in worker processes. Imports little, because every worker imports it."""
 
+# ruff: noqa: D103 - helpers whose names say it
+
 from __future__ import annotations
 
 import functools
@@ -47,7 +49,7 @@ def hold_the_interpreter(fifo):
 def hold_with_child(fifo):
     """Start a process of its own, say its id, then run for ever."""
     with open(fifo, "w") as stream:
-        script = f"import os, time; open({os.fspath(fifo)!r}, 'w').write(f'{{os.getpid()}} child\\n'); time.sleep(600)"
+        script = "import os, sys, time; print(os.getpid(), 'child', flush=True); time.sleep(600)"
         subprocess.Popen([sys.executable, "-c", script], stdout=stream)
     while True:
         signal.pause()

@@ -95,7 +95,8 @@ async def test_a_worker_has_the_surroundings_of_the_parent(pool, tmp_path, monke
     assert str(tmp_path / "added") in seen["path"]
     assert seen["argv"] == ["program", "--option"]
     assert seen["stdin"] == ""
-    assert seen["sigint"] and seen["session"]
+    assert seen["sigint"]
+    assert seen["session"]
     assert seen["main"] is None
 
 

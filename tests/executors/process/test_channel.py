@@ -1,5 +1,7 @@
 """Frames on pipes: whole whatever the pieces they come in, and never in the way of the loop."""
 
+# ruff: noqa: D102 - helpers whose names say it
+
 from __future__ import annotations
 
 import asyncio
@@ -79,7 +81,9 @@ async def test_a_half_frame_at_the_end_is_no_frame(line):
     assert line.frames == []
 
 
-@pytest.mark.parametrize("garbage", [b"\0" * 9, b"\xff" * 9, HEADER.pack(1, channel.CALL), HEADER.pack(1 << 60, VALUE)])
+@pytest.mark.parametrize(
+    "garbage", [b"\0" * 9, b"\xff" * 9, HEADER.pack(1, channel.CALL), HEADER.pack(1 << 60, VALUE)]
+)
 async def test_garbage_is_a_lost_channel(line, garbage):
     """Bytes that can be no frame end the channel at once, not after as many bytes as they announce."""
     os.write(line.results, garbage)

@@ -1,5 +1,7 @@
 """Exceptions leave their worker whole: rebuilt in the same class, with all they had, or named in full."""
 
+# ruff: noqa: D102, D103 - helpers whose names say it
+
 from __future__ import annotations
 
 import json
@@ -23,7 +25,7 @@ def cross(error):
 def raised(error):
     try:
         raise error
-    except BaseException as caught:  # noqa: BLE001
+    except BaseException as caught:
         return caught
 
 
@@ -148,6 +150,19 @@ def test_an_exception_keeps_class_arguments_and_attributes(error, names):
     assert {name: getattr(result, name) for name in names} == {name: getattr(error, name) for name in names}
 
 
+def test_an_exception_that_cannot_be_taken_apart_is_named():
+    """Not even a class that overrides the interpreter's own attributes can stop its error."""
+
+    class Hostile(Exception):
+        @property
+        def __cause__(self):
+            raise SystemExit
+
+    result = cross(Hostile("text"))
+    assert isinstance(result, RemoteError)
+    assert "Hostile" in str(result)
+
+
 def test_a_class_that_is_not_importable_goes_by_value():
     """A class made inside a function comes back as itself."""
 
@@ -219,7 +234,9 @@ def test_long_chains_cross():
 
 def test_groups_cross_with_their_members():
     """A group keeps its message, members, nesting and class."""
-    group = ExceptionGroup("m", [remote.TwoArguments(1, "x"), ExceptionGroup("inner", [OSError(2, "t", "f")])])
+    group = ExceptionGroup(
+        "m", [remote.TwoArguments(1, "x"), ExceptionGroup("inner", [OSError(2, "t", "f")])]
+    )
     result = cross(group)
     assert type(result) is ExceptionGroup
     assert result.message == "m"
@@ -240,9 +257,12 @@ def test_unpicklable_parts_are_replaced_one_by_one():
     error.loads_badly = remote.FailsWhenLoaded()
     result = cross(error)
     assert type(result) is remote.TwoArguments
-    assert result.args[0] == "fine" and result.fine == [1, 2] and result.code == 1
+    assert result.args[0] == "fine"
+    assert result.fine == [1, 2]
+    assert result.code == 1
     assert isinstance(result.args[1], Unpicklable)
-    assert isinstance(result.lock, Unpicklable) and "lock" in repr(result.lock)
+    assert isinstance(result.lock, Unpicklable)
+    assert "lock" in repr(result.lock)
     assert isinstance(result.loads_badly, Unpicklable)
 
 
@@ -303,7 +323,9 @@ def test_frames_cross_without_variables():
     original = traceback.extract_tb(error.__traceback__)
     result = cross(error)
     copy = traceback.extract_tb(result.__traceback__)
-    assert [(f.filename, f.lineno, f.name) for f in copy] == [(f.filename, f.lineno, f.name) for f in original]
+    assert [(f.filename, f.lineno, f.name) for f in copy] == [
+        (f.filename, f.lineno, f.name) for f in original
+    ]
     assert result.__traceback__.tb_frame.f_locals == {}
     assert error.__traceback__ is None
 

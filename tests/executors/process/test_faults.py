@@ -9,8 +9,9 @@ import signal
 import pytest
 
 from asyncgraph.errors import NodeExitedError, WorkerCrashedError
+from asyncgraph.executors.process import pool as pool_module
 from tests.executors.process import remote
-from tests.executors.process.harness import gone
+from tests.executors.process.harness import PATIENCE, gone
 
 
 @pytest.mark.parametrize("code", [0, 3])
@@ -19,7 +20,8 @@ async def test_a_worker_that_exits_fails_its_call(pool, code):
     error = await pool.error(remote.exit_at_once, code)
     assert isinstance(error, WorkerCrashedError)
     assert (error.exitcode, error.signal) == (code, None)
-    assert "exit_at_once-key" in str(error) and f"exit code {code}" in str(error)
+    assert "exit_at_once-key" in str(error)
+    assert f"exit code {code}" in str(error)
     assert await pool.value(remote.add, 1, 1) == 2
 
 
@@ -66,11 +68,29 @@ async def test_an_idle_worker_that_dies_is_replaced_silently(pool):
         assert await pool.value(remote.add, 1, 1) == 2
 
 
+async def test_a_worker_that_dies_before_the_call_has_arrived_is_replaced(pool):
+    """A call that no worker has begun is given to another, even if half of it was written."""
+    data = b"x" * 20_000_000
+    pid = await pool.value(remote.pid)
+    call = pool.start(remote.echo, data)
+    os.kill(pid, signal.SIGKILL)
+    assert await call.value() == data
+
+
+async def test_a_call_that_meets_only_dying_workers_is_suspected(pool, monkeypatch):
+    """A call is not handed from one dying worker to the next for ever."""
+    monkeypatch.setattr(pool_module, "_ASSIGNMENTS", 1)
+    pid = await pool.value(remote.pid)
+    call = pool.start(remote.echo, b"x" * 20_000_000)
+    os.kill(pid, signal.SIGKILL)
+    assert isinstance(await call.error(), WorkerCrashedError)
+
+
 async def test_a_dead_idle_worker_is_reaped_without_a_call(pool):
     """The pool notices by itself that an idle worker is gone, and leaves no zombie."""
     os.kill(await pool.value(remote.pid), signal.SIGKILL)
-    while pool.executor._workers or pool.executor._dying:
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(PATIENCE):
+        await pool.executor._none_dying.wait()
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 

@@ -29,7 +29,8 @@ async def test_a_worker_that_cannot_start_fails_the_waiting_calls(pool, monkeypa
         error = await call.error()
         assert isinstance(error, WorkerStartError)
         assert error.exitcode == 1
-        assert "exit code 1" in str(error) and "add-key" in str(error)
+        assert "exit code 1" in str(error)
+        assert "add-key" in str(error)
 
 
 async def test_a_pool_that_failed_tries_again(pool, monkeypatch):
@@ -44,7 +45,7 @@ async def test_a_start_that_fails_once_is_tried_again(pool, monkeypatch, tmp_pat
     """One failed start costs no call."""
     flag = tmp_path / "flag"
     script = tmp_path / "python"
-    script.write_text(f'#!/bin/sh\nif [ -e {flag} ]; then exec {sys.executable} "$@"; fi\n: > {flag}\nexit 5\n')
+    script.write_text(f'#!/bin/sh\n[ -e {flag} ] && exec {sys.executable} "$@"\n: > {flag}\nexit 5\n')
     script.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(script))
     assert await pool.value(remote.add, 1, 1) == 2
@@ -92,6 +93,7 @@ async def test_a_worker_that_never_says_hello_is_given_up(pool, monkeypatch, tmp
 
 
 def sleeper(folder):
+    """Make an interpreter that never does anything."""
     script = folder / "python"
     script.write_text("#!/bin/sh\nexec sleep 600\n")
     script.chmod(0o755)
@@ -255,7 +257,10 @@ async def test_a_parent_that_vanishes_leaves_no_worker(fifo):
 
 async def test_a_parent_that_vanishes_takes_along_what_calls_have_started(fifo):
     """The lifeline alone ends a worker with its whole group."""
-    script = PARENT.replace("asyncio.run(main())", "import threading\nt = threading.Thread(target=lambda: asyncio.run(main()))\nt.start()")
+    script = PARENT.replace(
+        "asyncio.run(main())",
+        "import threading\nt = threading.Thread(target=lambda: asyncio.run(main()))\nt.start()",
+    )
     parent = subprocess.Popen(
         [sys.executable, "-c", script, fifo.path, "hold_with_child"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -1,5 +1,7 @@
 """What crosses by reference and what by value, and what is said of that which does not cross at all."""
 
+# ruff: noqa: D102, D103 - helpers whose names say it
+
 from __future__ import annotations
 
 import functools
@@ -103,7 +105,8 @@ async def test_an_argument_that_does_not_pickle_is_named(pool, value, location):
     assert error.stage == "arg-pickle"
     assert error.location == location
     assert isinstance(error.__cause__, TypeError)
-    assert location in str(error) and "echo-key" in str(error)
+    assert location in str(error)
+    assert "echo-key" in str(error)
 
 
 async def test_a_keyword_argument_that_does_not_pickle_is_named(pool):

@@ -1,0 +1,241 @@
+"""What calls and results look like as bytes, and which part of one is at fault if it has no such look.
+
+Decides what goes by reference and what by value: importable functions and classes by reference, those
+of `__main__`, lambdas and closures by value, as cloudpickle does. Knows nothing of processes or pipes.
+
+Importing this module imports cloudpickle, which takes tens of milliseconds: import it on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import itertools
+import sys
+import time
+import types
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import cloudpickle
+
+from asyncgraph.errors import SerializationError
+from asyncgraph.executors.base import without_own_frames
+from asyncgraph.executors.process.safe_text import describe_error, safe_repr
+
+__all__ = ["PROTOCOL", "Pickler", "dumps", "pickle_call", "pickle_result"]
+
+# Both ends are the same interpreter; buffers out of band are not used yet.
+PROTOCOL = 5
+
+# How long the search for a culprit may take, in seconds: in the parent it holds the loop. And how deep
+# and how wide it goes.
+_SEARCH_TIME = 0.1
+_SEARCH_DEPTH = 50
+_SEARCH_WIDTH = 10_000
+
+# A function is looked for behind this many decorators.
+_DECORATORS = 20
+
+
+class Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
+    """cloudpickle's pickler, with functions that hide behind their decorated names by reference.
+
+    `@decorator` leaves under the function's name something else, whose `__wrapped__` is the function.
+    By name the function cannot be found then, and would be sent by value: slowly, and to use copies
+    of its module's globals.
+    """
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Reduce a hidden function to the way to it; leave everything else to cloudpickle."""
+        if type(obj) is types.FunctionType:
+            way = _way_behind_decorators(obj)
+            if way is not None:
+                return _find_behind_decorators, way
+        return super().reducer_override(obj)
+
+
+def dumps(value: Any) -> bytes:
+    """Pickle `value`; raises whatever its pickling raises."""
+    buffer = io.BytesIO()
+    Pickler(buffer, PROTOCOL).dump(value)
+    return buffer.getvalue()
+
+
+def pickle_call(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], key: str
+) -> bytes:
+    """Pickle a call.
+
+    Raises:
+        SerializationError: It cannot be; `stage` is "arg-pickle".
+    """
+    try:
+        return dumps((key, function, args, dict(kwargs)))
+    except BaseException as error:  # the user's code runs here, and `start` never raises
+        roots = [("args", args), ("kwargs", dict(kwargs)), ("function", function)]
+        place, culprit = _find_culprit(roots)
+        cause = error
+    raise _refusal("arg-pickle", f"{key} cannot be sent to a worker process", place, culprit, cause)
+
+
+def pickle_result(value: Any, key: str) -> bytes:
+    """Pickle the result of a call.
+
+    Raises:
+        SerializationError: It cannot be; `stage` is "result-pickle".
+    """
+    try:
+        return dumps(value)
+    except BaseException as error:  # the user's code runs here, and must not end the worker
+        place, culprit = _find_culprit([("result", value)])
+        cause = error
+    problem = f"The result of {key} cannot be sent back from its worker process"
+    raise _refusal("result-pickle", problem, place, culprit, cause)
+
+
+def _refusal(stage: str, problem: str, place: str, culprit: Any, cause: BaseException) -> SerializationError:
+    what = f"{place}, of type {type(culprit).__qualname__}," if place else "it"
+    message = (
+        f"{problem}: {what} does not pickle ({describe_error(cause)}). Leave it out, make it where it is "
+        'used (as from a path or settings), or run the node with executor="thread".'
+    )
+    refusal = SerializationError(message, stage=stage, location=place)
+    refusal.__cause__ = without_own_frames(cause)
+    return refusal
+
+
+# --- functions behind decorators ------------------------------------------------------------------
+
+
+def _way_behind_decorators(function: types.FunctionType) -> tuple[str, str, int] | None:
+    """Module, name and number of `__wrapped__` steps that lead to `function`; None without any."""
+    module, name = function.__module__, function.__qualname__
+    if module in (None, "__main__") or "<" in name or module not in sys.modules:
+        return None
+    if _is_registered_by_value(module):
+        return None
+    try:
+        found = _walk(sys.modules[module], name)
+        for steps in range(_DECORATORS):
+            if found is function:
+                return (module, name, steps) if steps else None  # not hidden: cloudpickle's business
+            found = found.__wrapped__
+    except Exception:
+        return None  # there is nothing behind, or looking runs a user's __getattr__ that fails
+    return None
+
+
+def _find_behind_decorators(module: str, name: str, steps: int) -> Any:
+    """The other end of `_way_behind_decorators`."""
+    found = _walk(importlib.import_module(module), name)
+    for _ in range(steps):
+        found = found.__wrapped__
+    return found
+
+
+def _walk(start: Any, name: str) -> Any:
+    for part in name.split("."):
+        start = getattr(start, part)
+    return start
+
+
+def _is_registered_by_value(module: str) -> bool:
+    registered = cloudpickle.list_registry_pickle_by_value()
+    parts = module.split(".")
+    return any(".".join(parts[:length]) in registered for length in range(1, len(parts) + 1))
+
+
+# --- the search for a culprit ---------------------------------------------------------------------
+
+
+def _find_culprit(roots: list[tuple[str, Any]]) -> tuple[str, Any]:
+    """Descend to the smallest part that does not pickle; return where it is, and it.
+
+    Bounded in time: what it has not found by then is somewhere inside what it returns.
+    """
+    deadline = time.perf_counter() + _SEARCH_TIME
+    place, culprit = "", None
+    parts: Iterator[tuple[str, Any]] = iter(roots)
+    above: set[int] = set()
+    for _ in range(_SEARCH_DEPTH):
+        found = _first_failing(parts, deadline, above)
+        if found is None:
+            break
+        place, culprit = found
+        above.add(id(culprit))
+        parts = itertools.islice(_parts(place, culprit), _SEARCH_WIDTH)
+    return place, culprit
+
+
+def _first_failing(
+    parts: Iterator[tuple[str, Any]], deadline: float, above: set[int]
+) -> tuple[str, Any] | None:
+    try:
+        for place, part in parts:
+            if time.perf_counter() > deadline:
+                break
+            if id(part) not in above and not _pickles(part):
+                return place, part
+    except Exception:
+        pass  # a user's __dict__, items() or __getattr__ fails: the search ends one level above
+    return None
+
+
+def _pickles(value: Any) -> bool:
+    try:
+        dumps(value)
+    except BaseException:  # whatever the user's code raises, it means no
+        return False
+    return True
+
+
+def _parts(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The parts of `value` that are pickled with it, each with an expression that leads to it."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield f"{place}[{safe_repr(key)}]", item
+        for key in value:
+            yield f"{place}.keys(): {safe_repr(key)}", key
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield f"{place}[{index}]", item
+    elif isinstance(value, (set, frozenset)):
+        for item in value:
+            yield f"{place}: {safe_repr(item)}", item
+    elif isinstance(value, types.FunctionType):
+        yield from _parts_of_function(place, value)
+    elif isinstance(value, types.MethodType):
+        yield f"{place}.__self__", value.__self__
+    yield from _attributes(place, value)
+
+
+def _parts_of_function(place: str, function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            yield f"{place}.__closure__[{name!r}]", cell.cell_contents
+        except ValueError:
+            continue  # the variable is not set yet
+    for name in function.__code__.co_names:
+        if name in function.__globals__:
+            yield f"{place}.__globals__[{name!r}]", function.__globals__[name]
+    yield f"{place}.__defaults__", function.__defaults__
+    yield f"{place}.__kwdefaults__", function.__kwdefaults__
+
+
+def _attributes(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, (type, types.ModuleType)):
+        return
+    names = list(getattr(value, "__dict__", ()))
+    names += [name for kind in type(value).__mro__ for name in _slots(kind)]
+    # functools.partial keeps these where no __dict__ shows them.
+    names += [name for name in ("func", "args", "keywords") if hasattr(type(value), name)]
+    for name in names:
+        try:
+            yield f"{place}.{name}", getattr(value, name)
+        except Exception:
+            continue  # an empty slot, or a user's property
+
+
+def _slots(kind: type) -> list[str]:
+    return [name for name, member in vars(kind).items() if isinstance(member, types.MemberDescriptorType)]
