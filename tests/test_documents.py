@@ -1,8 +1,10 @@
-"""The documents' own links: those that point into the repository must lead somewhere."""
+"""What the documents say apart from their examples: links into the repository, and a traceback."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,21 @@ def test_a_broken_link_is_noticed(tmp_path):
     links = _internal_links(document)
     assert links == ["#one--two", "#three", "gone.md"]
     assert [_resolves(document, link) for link in links] == [True, False, False]
+
+
+def test_the_traceback_in_the_readme_is_what_is_printed(tmp_path):
+    """The script in README.md, run as a user would, prints the traceback that stands behind it."""
+    blocks = re.findall(r"^```(python|text)\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.M | re.S)
+    (shown,) = [text for kind, text in blocks if kind == "text" and text.startswith("Traceback")]
+    (script,) = [text for kind, text in blocks if kind == "python" and "traceback.print_exc()" in text]
+    (tmp_path / "report.py").write_text(script)
+    finished = subprocess.run(
+        [sys.executable, "report.py"], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=True
+    )
+    # Which expression of a line failed is marked differently by each version of Python.
+    printed = re.sub(r"^ *[~^]+\n", "", finished.stderr, flags=re.M).replace(f"{tmp_path}/", "")
+    printed = re.sub(r'".*(/asyncgraph/.*)", line \d+', r'"...\1", line ...', printed)
+    assert printed == shown
 
 
 def _internal_links(document):
