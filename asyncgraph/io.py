@@ -21,6 +21,8 @@ from typing import Any, TypeVar
 from asyncgraph._graph.node import Node
 from asyncgraph._lazy.delayed import delayed
 from asyncgraph._lazy.node import Delayed
+from asyncgraph._runtime.options import whole_number
+from asyncgraph._runtime.run import until_done
 
 __all__ = ["blocks", "read_bytes", "read_text", "write_bytes", "write_text"]
 
@@ -143,10 +145,7 @@ def blocks(path: _Path, size: int, *, delimiter: bytes | None = b"\n") -> list[D
     """
     if isinstance(path, Node):
         raise TypeError("blocks() takes a path and not a node, because it looks up the file's size at once")
-    if not isinstance(size, int) or isinstance(size, bool):
-        raise TypeError(f"size= takes a number of bytes, not {size!r}")
-    if size < 1:
-        raise ValueError(f"size= takes a number of bytes of at least 1, not {size}")
+    whole_number("size", size, of="number of bytes")
     if delimiter is not None and not isinstance(delimiter, bytes):
         raise TypeError(f"delimiter= takes bytes such as b'\\n', or None, not {delimiter!r}")
     if delimiter == b"":
@@ -220,7 +219,7 @@ def _keep_permissions(old: str, new: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _opened(path: _Path, mode: str, **options: Any) -> AsyncGenerator[Any, None]:
+async def _opened(path: _Path, mode: Any, **options: Any) -> AsyncGenerator[Any, None]:
     import aiofiles
 
     # Cancelled while it opens, the file is opened to the end, and then closed.
@@ -247,13 +246,12 @@ async def _whole(step: Awaitable[T]) -> T:
     A thread does the step and cannot be stopped; a node that left before its end would still be at work.
     """
     task = asyncio.ensure_future(step)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait((task,))
-        except asyncio.CancelledError as error:
-            cancelled = cancelled or error
+    cancelled = await until_done(task, on_cancel=_nothing)
     if cancelled is not None:
-        task.exception()
+        task.exception()  # looked at: it does not count
         raise cancelled
     return task.result()
+
+
+def _nothing() -> None:
+    """The step goes on."""

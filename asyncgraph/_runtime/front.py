@@ -11,7 +11,7 @@ from typing import Any, TypeVar, overload
 
 from asyncgraph._graph.node import Node
 from asyncgraph._runtime import run as runs
-from asyncgraph._runtime.run import OnOutput, Run
+from asyncgraph._runtime.run import Run
 from asyncgraph._runtime.runtime import Runtime, check_request, current_runtime
 
 __all__ = ["as_completed", "compute", "run", "start"]
@@ -92,19 +92,11 @@ def compute(
         (2, {'three': 3})
     """
     check_request(nodes, timeout)
-    return runs.compute(partial(_begin, nodes, timeout, return_exceptions, runtime))
+    return runs.compute(partial(_begin, runtime, nodes, timeout=timeout, return_exceptions=return_exceptions))
 
 
-def _begin(
-    nodes: tuple[Any, ...],
-    timeout: float | None,
-    return_exceptions: bool,
-    runtime: Runtime | None,
-    on_output: OnOutput | None = None,
-) -> Run[Any]:
-    return current_runtime(runtime).begin(
-        nodes, timeout=timeout, return_exceptions=return_exceptions, on_output=on_output
-    )
+def _begin(runtime: Runtime | None, nodes: tuple[Any, ...], **options: Any) -> Run[Any]:
+    return current_runtime(runtime).begin(nodes, **options)
 
 
 @overload
@@ -151,7 +143,7 @@ def start(
         3
     """
     check_request((node,), timeout)
-    return _begin((node,), timeout, return_exceptions, runtime)
+    return _begin(runtime, (node,), timeout=timeout, return_exceptions=return_exceptions)
 
 
 def as_completed(
@@ -189,11 +181,12 @@ def as_completed(
             raise TypeError(f"as_completed takes nodes, not {node!r}")
     if requested:
         check_request(tuple(requested), timeout)
-    return _as_completed(requested, partial(_begin, (requested,), timeout, return_exceptions, runtime))
+    begin = partial(_begin, runtime, (requested,), timeout=timeout, return_exceptions=return_exceptions)
+    return _as_completed(requested, begin)
 
 
 async def _as_completed(
-    nodes: list[Node[T]], begin: Callable[[OnOutput], Run[Any]]
+    nodes: list[Node[T]], begin: Callable[..., Run[Any]]
 ) -> AsyncGenerator[tuple[Node[T], T], None]:
     arrived: deque[tuple[Node[Any], Any]] = deque()
     news = asyncio.Event()
@@ -202,7 +195,7 @@ async def _as_completed(
         arrived.append((node, value if error is None else error))
         news.set()
 
-    background = begin(on_output)
+    background = begin(on_output=on_output)
     background.add_done_callback(lambda _: news.set())
     try:
         for _ in nodes:
@@ -240,11 +233,17 @@ def run(main: Node[T] | Coroutine[Any, Any, T] | Awaitable[T]) -> T:
     else:
         if asyncio.iscoroutine(main):
             main.close()
-        raise RuntimeError("an event loop is running here already: `await` the node (or the coroutine) instead")
+        raise RuntimeError(
+            "an event loop is running here already: `await` the node (or the coroutine) instead"
+        )
     if not isinstance(main, Awaitable):
         raise TypeError(f"run() takes a node or a coroutine, not {main!r}")
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(main if asyncio.iscoroutine(main) else _awaited(main))
+    coroutine: Coroutine[Any, Any, T] = main if asyncio.iscoroutine(main) else _awaited(main)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(coroutine)
+    finally:
+        coroutine.close()  # Ctrl-C may come before it has begun; once it has run this does nothing
 
 
 async def _awaited(main: Awaitable[T]) -> T:

@@ -7,9 +7,9 @@ from typing import Any
 
 from asyncgraph._graph.node import Node, key_of, site_of
 from asyncgraph._graph.scheduler import Scheduler
-from asyncgraph.errors import AsyncgraphError
+from asyncgraph.errors import AsyncgraphError, DependencyError
 
-__all__ = ["describe", "path_to"]
+__all__ = ["describe", "not_run", "path_to"]
 
 # A path is cut in the middle beyond this many keys: the requested output and the failure tell most.
 _LONGEST_PATH = 12
@@ -30,14 +30,15 @@ def path_to(task: int, nodes: Sequence[Node[Any]], scheduler: Scheduler) -> tupl
     return (*start, f"… {len(numbers) - 2 * half} more …", *end)
 
 
-def describe(error: BaseException, node: Node[Any], path: tuple[str, ...], executor: str) -> None:
+def describe(error: BaseException, node: Node[Any], path: tuple[str, ...]) -> None:
     """Add to `error` the note that says which node failed; asyncgraph's own errors get attributes too.
 
     An exception object that comes back a second time with the same note keeps one.
     """
+    function, key = node._function, key_of(node)
     if isinstance(error, AsyncgraphError) and error.key is None:
-        error.node, error.key, error.path = node._function.name, key_of(node), path
-    lines = [f"asyncgraph: node {key_of(node)} ({node._function.name}) failed, {executor} executor, attempt 1"]
+        error.node, error.key, error.path = function.name, key, path
+    lines = [f"asyncgraph: node {key} ({function.name}) failed, {function.executor} executor, attempt 1"]
     if len(path) > 1:
         lines.append(f"  wanted by: {' <- '.join(path)}")
     site = site_of(node)
@@ -46,3 +47,15 @@ def describe(error: BaseException, node: Node[Any], path: tuple[str, ...], execu
     note = "\n".join(lines)
     if note not in getattr(error, "__notes__", ()):
         error.add_note(note)
+
+
+def not_run(node: Node[Any], path: tuple[str, ...], failed: Node[Any], why: BaseException) -> DependencyError:
+    """The error that stands for a node which was not run because `failed` has failed."""
+    error = DependencyError(
+        f"{key_of(node)} was not run: {key_of(failed)}, which it needs, failed with {why!r}",
+        node=node._function.name,
+        key=key_of(node),
+        path=path,
+    )
+    error.__cause__ = why
+    return error

@@ -20,8 +20,10 @@ from typing import Any, Self
 
 from asyncgraph._graph.arguments import search
 from asyncgraph._graph.node import Node
+from asyncgraph._runtime.execution import OnOutput
 from asyncgraph._runtime.lanes import Lanes
-from asyncgraph._runtime.run import OnOutput, Run, compute
+from asyncgraph._runtime.options import check_seconds, whole_number
+from asyncgraph._runtime.run import Run, compute, until_done
 from asyncgraph.errors import RuntimeClosedError
 from asyncgraph.executors.base import Executor
 
@@ -68,9 +70,9 @@ class Runtime:
         self, *, processes: int | None = None, threads: int | None = None, concurrency: int = _CONCURRENCY
     ) -> None:
         cores = _usable_cores()
-        self._processes = _at_least_one("processes", cores if processes is None else processes)
-        self._threads = _at_least_one("threads", min(32, cores + 4) if threads is None else threads)
-        self._concurrency = _at_least_one("concurrency", concurrency)
+        self._processes = whole_number("processes", cores if processes is None else processes)
+        self._threads = whole_number("threads", min(32, cores + 4) if threads is None else threads)
+        self._concurrency = whole_number("concurrency", concurrency)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lanes: Lanes | None = None
         self._runs: set[Run[Any]] = set()
@@ -114,9 +116,7 @@ class Runtime:
         check_request(nodes, timeout)
         return compute(partial(self.begin, nodes, timeout=timeout, return_exceptions=return_exceptions))
 
-    def start(
-        self, node: Any, *, timeout: float | None = None, return_exceptions: bool = False
-    ) -> Run[Any]:
+    def start(self, node: Any, *, timeout: float | None = None, return_exceptions: bool = False) -> Run[Any]:
         """The same as `asyncgraph.start(...)`, on this runtime whatever the context."""
         check_request((node,), timeout)
         return self.begin((node,), timeout=timeout, return_exceptions=return_exceptions)
@@ -164,19 +164,17 @@ class Runtime:
         Being cancelled while it waits makes it cancel the runs, and changes nothing else.
         """
         self._is_closed = True
-        cancelled: asyncio.CancelledError | None = None
+        if cancel:
+            self._cancel_runs()
         closing = asyncio.ensure_future(self._close_when_idle())
-        while not closing.done():
-            if cancel:
-                for run in list(self._runs):
-                    run.cancel()
-            try:
-                await asyncio.wait((closing,))
-            except asyncio.CancelledError as error:
-                cancelled, cancel = cancelled or error, True
+        cancelled = await until_done(closing, on_cancel=self._cancel_runs)
         closing.result()
         if cancelled is not None:
             raise cancelled
+
+    def _cancel_runs(self) -> None:
+        for run in list(self._runs):
+            run.cancel()
 
     async def _close_when_idle(self) -> None:
         while going_on := [run for run in self._runs if not run.done()]:
@@ -223,20 +221,7 @@ def check_request(nodes: tuple[Any, ...], timeout: float | None) -> None:
             raise TypeError(f"{node!r} is a function and not a node: call it, as in compute(function(...))")
         if inspect.isawaitable(node) and not isinstance(node, Node):
             raise TypeError(f"{node!r} is not a node: make its function `delayed` and call that")
-    if timeout is None:
-        return
-    if not isinstance(timeout, int | float) or isinstance(timeout, bool):
-        raise TypeError(f"timeout= takes a number of seconds, not {timeout!r}")
-    if not timeout > 0:
-        raise ValueError(f"timeout= takes a number of seconds above 0, not {timeout!r}")
-
-
-def _at_least_one(name: str, value: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name}= takes a whole number, not {value!r}")
-    if value < 1:
-        raise ValueError(f"{name}= takes a number of at least 1, not {value}")
-    return value
+    check_seconds("timeout", timeout)
 
 
 def running_loop() -> asyncio.AbstractEventLoop:

@@ -7,6 +7,7 @@ graphs: which call comes next, and what becomes of an outcome, is decided above.
 
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Callable, Mapping
 from contextvars import Context
@@ -19,7 +20,7 @@ __all__ = ["Call", "Deliver", "Executor", "perform", "without_own_frames"]
 
 Deliver = Callable[[Any, BaseException | None], None]
 
-_PACKAGE = str(pathlib.Path(__file__).parent.parent) + "/"
+_PACKAGE = str(pathlib.Path(__file__).parent.parent) + os.sep
 
 
 class Call:

@@ -48,50 +48,62 @@ class LoopExecutor:
 
     def _done(self, call: Call, task: asyncio.Task[_Outcome]) -> None:
         self._tasks.discard(task)
-        # A task that is cancelled before its first step has no outcome of ours.
-        value, error = (None, asyncio.CancelledError()) if task.cancelled() else task.result()
-        call.deliver(value, error)
+        if task.cancelled():  # before its first step
+            outcome: _Outcome = None, asyncio.CancelledError()
+        elif (error := task.exception()) is not None:
+            outcome = None, _on_the_loop(error, call.key)
+        else:
+            outcome = task.result()
+        call.deliver(*outcome)
 
 
 async def _outcome_of(call: Call) -> _Outcome:
     try:
         return await call.function(*call.args, **call.kwargs), None
     except GeneratorExit:
-        # Not the user's: the loop is gone, and this coroutine is being thrown away.
+        # Python's own, when the loop is gone and this coroutine is thrown away; or the user's, and then
+        # the task ends with it.
         raise
     except BaseException as error:
-        return None, _on_the_loop(without_own_frames(error), call.key)
+        return None, _on_the_loop(error, call.key)
 
 
 def _on_the_loop(error: BaseException, key: str) -> BaseException:
-    """What an error of a coroutine means: its own CancelledError is a failure, not a cancellation."""
-    if isinstance(error, asyncio.CancelledError):
-        task = asyncio.current_task()
-        if task is not None and not task.cancelling():
-            replacement = NodeExitedError(f"{key} raised {error!r}, but nobody has cancelled it", original=error)
-            replacement.__cause__ = error
-            return replacement
-    return error
+    """What an error on the loop means for its node.
+
+    SystemExit and KeyboardInterrupt stay: the run stops for them, and then raises them as they are. So
+    does a cancellation that somebody asked for. Whatever else would mean something to a loop or a
+    generator becomes an error that means only "it failed".
+    """
+    without_own_frames(error)
+    replacement: Exception
+    if isinstance(error, StopIteration | StopAsyncIteration):
+        replacement = RuntimeError(f"{key} raised {type(error).__name__}")
+    elif isinstance(error, GeneratorExit) or (
+        isinstance(error, asyncio.CancelledError) and not _is_cancelled()
+    ):
+        replacement = NodeExitedError(
+            f"{key} raised {error!r}, and nobody has asked it to stop", original=error
+        )
+    else:
+        return error
+    replacement.__cause__ = error
+    return replacement
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def call_inline(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], context: Context, key: str
 ) -> tuple[Any, BaseException | None]:
-    """Call a plain function right here; return `(value, None)` or `(None, error)`.
-
-    SystemExit and KeyboardInterrupt are errors like others here: the run stops for them and then
-    raises them as they are.
-    """
+    """Call a plain function right here; return `(value, None)` or `(None, error)`."""
     try:
         return context.run(function, *args, **kwargs), None
-    except (StopIteration, StopAsyncIteration, GeneratorExit, asyncio.CancelledError) as error:
-        replacement: Exception = RuntimeError(f"{key} raised {type(error).__name__}")
-        if isinstance(error, (GeneratorExit, asyncio.CancelledError)):
-            replacement = NodeExitedError(f"{key} raised {error!r}", original=error)
-        replacement.__cause__ = without_own_frames(error)
-        return None, replacement
     except BaseException as error:
-        return None, without_own_frames(error)
+        return None, _on_the_loop(error, key)
 
 
 def awaiting(coroutine: Coroutine[Any, Any, Any]) -> Callable[[], Coroutine[Any, Any, Any]]:

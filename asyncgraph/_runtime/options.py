@@ -1,0 +1,41 @@
+"""Checks of options: each raises at once, with an error that says what would be right."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["check_seconds", "whole_number"]
+
+
+def whole_number(option: str, value: object, *, of: str = "whole number") -> int:
+    """`value` if it is a whole number of at least 1.
+
+    Args:
+        option: Name of the option, for the message.
+        value: What was given.
+        of: What is counted, for the message, as "number of items".
+
+    Raises:
+        TypeError: It is no whole number.
+        ValueError: It is less than 1.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{option}= takes a {of}, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{option}= takes a {of} of at least 1, not {value}")
+    return value
+
+
+def check_seconds(option: str, value: object) -> None:
+    """Raise unless `value` is None or a number of seconds above 0.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is not above 0, or not finite.
+    """
+    if value is None:
+        return
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{option}= takes a number of seconds, not {value!r}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{option}= takes a number of seconds above 0, not {value!r}")
