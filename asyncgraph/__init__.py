@@ -1,5 +1,7 @@
 """asyncgraph: lazy graphs of calls, run on the event loop you already have."""
 
+from __future__ import annotations
+
 from asyncgraph import errors
 from asyncgraph._lazy.delayed import delayed
 from asyncgraph._lazy.handwritten import from_graph

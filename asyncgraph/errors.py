@@ -71,6 +71,14 @@ class CycleError(GraphError):
 
     Attributes:
         cycle: The keys on the circle in order; the first is repeated at the end.
+
+    Example:
+        >>> from asyncgraph import from_graph
+        >>> try:
+        ...     from_graph({"a": (abs, "b"), "b": (abs, "a")}, "a")
+        ... except CycleError as error:
+        ...     print(error.cycle)
+        ('a', 'b', 'a')
     """
 
     cycle: tuple[str, ...] = ()
@@ -81,6 +89,14 @@ class MissingKeyError(GraphError):
 
     Attributes:
         missing: The key.
+
+    Example:
+        >>> from asyncgraph import from_graph
+        >>> try:
+        ...     from_graph({"a": 1}, "total")
+        ... except MissingKeyError as error:
+        ...     print(error.missing)
+        total
     """
 
     missing: str = ""
@@ -91,6 +107,13 @@ class DependencyError(AsyncgraphError):
 
     Its `__cause__` is that failure. It appears among the results of
     `compute(..., return_exceptions=True)`; otherwise the failure itself is raised.
+
+    Example:
+        >>> from asyncgraph import compute, delayed
+        >>> ratio = delayed(1) / 0
+        >>> behind = await compute(ratio + 1, return_exceptions=True)
+        >>> type(behind).__name__, behind.node, behind.__cause__
+        ('DependencyError', 'add', ZeroDivisionError('division by zero'))
     """
 
 
@@ -110,6 +133,13 @@ class NodeExitedError(AsyncgraphError):
     Attributes:
         original: The exception that the function raised; also the `__cause__`.
         code: The exit code, where the function called `sys.exit(code)`.
+
+    Example:
+        >>> import sys
+        >>> from asyncgraph import compute, delayed
+        >>> exited = await compute(delayed(sys.exit)(3), return_exceptions=True)
+        >>> type(exited).__name__, exited.code, exited.original
+        ('NodeExitedError', 3, SystemExit(3))
     """
 
     original: BaseException | None = None

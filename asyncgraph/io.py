@@ -199,7 +199,7 @@ async def _replace(path: _Path, data: Any, mode: str, **options: Any) -> None:
     """Write `data` beside `path`, then put it in its place."""
     import aiofiles.os
 
-    target = await _whole(asyncio.to_thread(os.path.realpath, path))
+    target = await _whole(asyncio.to_thread(os.path.realpath, os.fspath(path)))
     temporary = f"{target}.{secrets.token_hex(4)}.tmp"
     try:
         async with _opened(temporary, mode, **options) as file:
@@ -223,7 +223,7 @@ async def _opened(path: _Path, mode: Any, **options: Any) -> AsyncGenerator[Any,
     import aiofiles
 
     # Cancelled while it opens, the file is opened to the end, and then closed.
-    opening = asyncio.ensure_future(_coroutine(aiofiles.open(path, mode, **options)))  # type: ignore[call-overload]
+    opening = asyncio.ensure_future(_coroutine(aiofiles.open(path, mode, **options)))
     try:
         file = await _whole(opening)
     except asyncio.CancelledError:

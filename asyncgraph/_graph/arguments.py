@@ -8,7 +8,6 @@ change the graph. What a node is, this module learns from the class handed to `s
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -20,6 +19,8 @@ ATOMS = frozenset(
     {int, float, complex, bool, str, bytes, bytearray, NoneType, type(Ellipsis), type, range}
     | {FunctionType, BuiltinFunctionType, memoryview}
 )
+
+_CONTAINERS = frozenset({list, tuple, set, frozenset, dict, slice})
 
 _Build = Callable[[list[Any]], Any]
 
@@ -53,9 +54,7 @@ class Template:
         """
         made: list[Any] = []
         for build, items in self.steps:
-            made.append(
-                build([made[item.index] if type(item) is Made else value_of(item) for item in items])
-            )
+            made.append(build([made[item.index] if type(item) is Made else value_of(item) for item in items]))
         return made[-1]
 
     def replace(self, replaced: Callable[[Any], Any]) -> Template:
@@ -69,7 +68,7 @@ def search(value: Any, node_type: type, found: list[Any]) -> Any:
     Raises:
         ValueError: `value` contains itself and a node, so that it cannot be rebuilt.
     """
-    items = None if type(value) in ATOMS else _items_of(value)
+    items = None if type(value) in ATOMS else _items_of(value, node_type)
     return value if items is None else _Search(node_type, found).run(value, items)
 
 
@@ -85,6 +84,11 @@ class _Open:
         self.has_nodes = False
         self.is_cyclic = False
 
+    def add(self, closed: Any) -> None:
+        """Add what became of a container among the items."""
+        self.items.append(closed)
+        self.has_nodes |= type(closed) is Made
+
 
 class _Search:
     """One search; its stack takes the place of recursion."""
@@ -95,9 +99,9 @@ class _Search:
         self.steps: list[tuple[_Build, list[Any]]] = []
         self.stack: list[_Open] = []
         self.open: dict[int, _Open] = {}
-        # What became of each container seen, so that one that appears twice is rebuilt once. The
-        # containers are alive for the whole search: their ids stay theirs.
-        self.closed: dict[int, Any] = {}
+        # Each container seen and what became of it, so that one that appears twice is rebuilt once.
+        # It is kept alive (a property may have made it for us alone), so that its id stays its own.
+        self.closed: dict[int, tuple[Any, Any]] = {}
 
     def run(self, value: Any, items: list[Any]) -> Any:
         self._enter(value, items)
@@ -109,8 +113,7 @@ class _Search:
             else:
                 result = self._close(current)
                 if self.stack:
-                    self.stack[-1].items.append(result)
-                    self.stack[-1].has_nodes |= type(result) is Made
+                    self.stack[-1].add(result)
         return Template(self.steps) if type(result) is Made else value
 
     def _enter(self, container: Any, items: list[Any]) -> None:
@@ -126,12 +129,11 @@ class _Search:
             current.items.append(item)
             current.has_nodes = True
         elif id(item) in self.closed:
-            current.items.append(self.closed[id(item)])
-            current.has_nodes |= type(self.closed[id(item)]) is Made
+            current.add(self.closed[id(item)][1])
         elif id(item) in self.open:
             self.open[id(item)].is_cyclic = True
             current.items.append(item)
-        elif (items := _items_of(item)) is None:
+        elif (items := _items_of(item, self.node_type)) is None:
             current.items.append(item)
         else:
             self._enter(item, items)
@@ -149,19 +151,19 @@ class _Search:
                 )
             self.steps.append((_builder_of(container), current.items))
             result = Made(len(self.steps) - 1)
-        self.closed[id(container)] = result
+        self.closed[id(container)] = container, result
         return result
 
 
-def _items_of(value: Any) -> list[Any] | None:
-    """The items of a container that is searched; None for one where a look shows no nodes."""
+def _items_of(value: Any, node_type: type) -> list[Any] | None:
+    """The items of a container that is searched; None for one where a scan of the types shows no nodes."""
     kind = type(value)
     if kind is list or kind is tuple or kind is set or kind is frozenset:
-        return None if ATOMS.issuperset(map(type, value)) else list(value)
+        return list(value) if _may_hold_nodes(value, node_type) else None
     if kind is dict:
-        if ATOMS.issuperset(map(type, value)) and ATOMS.issuperset(map(type, value.values())):
-            return None
-        return [each for pair in value.items() for each in pair]
+        if _may_hold_nodes(value, node_type) or _may_hold_nodes(value.values(), node_type):
+            return [each for pair in value.items() for each in pair]
+        return None
     if kind is slice:
         return [value.start, value.stop, value.step]
     if isinstance(value, tuple) and hasattr(kind, "_fields"):
@@ -169,6 +171,18 @@ def _items_of(value: Any) -> list[Any] | None:
     if hasattr(kind, "__dataclass_fields__"):
         return [getattr(value, name) for name in _field_names(value)]
     return None
+
+
+def _may_hold_nodes(items: Iterable[Any], node_type: type) -> bool:
+    """Whether one of the items is of a type that is a node, or is searched for nodes."""
+    if ATOMS.issuperset(map(type, items)):
+        return False
+    for kind in set(map(type, items)):
+        if kind in _CONTAINERS or issubclass(kind, node_type) or hasattr(kind, "__dataclass_fields__"):
+            return True
+        if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+            return True
+    return False
 
 
 def _builder_of(container: Any) -> _Build:
@@ -198,9 +212,7 @@ def _build_namedtuple(kind: Any, items: Iterable[Any]) -> Any:
 
 
 def _build_dataclass(blank: Any, items: Iterable[Any]) -> Any:
-    # Copied, not constructed: __init__ and __post_init__ have run, and fields may not be their
-    # arguments. object.__setattr__ also fills a frozen instance.
-    filled = copy.copy(blank)
+    filled = _copy_of(blank)
     for name, item in zip(_field_names(blank), items, strict=True):
         object.__setattr__(filled, name, item)
     return filled
@@ -208,10 +220,21 @@ def _build_dataclass(blank: Any, items: Iterable[Any]) -> Any:
 
 def _blank(instance: Any) -> Any:
     """A copy of a dataclass instance that holds none of its fields' values."""
-    blank = copy.copy(instance)
+    blank = _copy_of(instance)
     for name in _field_names(instance):
         object.__setattr__(blank, name, None)
     return blank
+
+
+def _copy_of(instance: Any) -> Any:
+    # Copied, not constructed: __init__ and __post_init__ have run, and fields may not be their arguments.
+    # Not by copy.copy, which a frozen class with __slots__ of its own refuses.
+    made = object.__new__(type(instance))
+    state: Any = object.__getstate__(instance)
+    for attributes in state if isinstance(state, tuple) else (state,):
+        for name, value in (attributes or {}).items():
+            object.__setattr__(made, name, value)
+    return made
 
 
 def _field_names(instance: Any) -> list[str]:

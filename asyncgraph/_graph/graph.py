@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -12,8 +13,21 @@ from asyncgraph._graph.node import Node, Site, in_dependency_order, key_of, site
 
 __all__ = ["Graph", "Ref", "Task"]
 
-# Arguments are shown, not dumped: a long list or text among them is cut.
-_shown = reprlib.Repr()
+
+class _Shown(reprlib.Repr):
+    """Arguments are shown, not dumped: a long list or text is cut, and a function or class is its name."""
+
+    def repr_function(self, function: Any, level: int) -> str:
+        return str(function.__qualname__)
+
+    repr_builtin_function_or_method = repr_type = repr_function
+
+    def repr_bytes(self, value: bytes, level: int) -> str:
+        # Cut before it is written out: it may be long.
+        return repr(value) if len(value) <= self.maxother // 4 else f"<{len(value)} bytes>"
+
+
+_shown = _Shown()
 _shown.maxlist = _shown.maxtuple = _shown.maxset = _shown.maxfrozenset = _shown.maxdict = 10
 _shown.maxstring = _shown.maxother = 80
 
@@ -94,8 +108,9 @@ class Task:
 class Graph(Mapping[str, Task]):
     """The prescription behind one or more nodes: every task they need, dependencies first.
 
-    It is read-only; `dict(graph)` gives a copy as a plain dictionary. Keys are unique in it: a
-    hand-written key that is there already gets a number.
+    It is read-only; `dict(graph)` gives a copy as a plain dictionary. Keys are unique in it: where
+    several nodes have one (written by hand, or given in different processes), the first keeps it, outputs
+    before others, and the rest get a number, as in `total~2`.
 
     Attributes:
         outputs: Keys of the nodes that the graph was made for.
@@ -105,18 +120,10 @@ class Graph(Mapping[str, Task]):
 
     def __init__(self, outputs: Iterable[Node[Any]]) -> None:
         requested = list(outputs)
-        self._nodes: dict[str, Node[Any]] = {}
-        self._keys: dict[int, str] = {}
-        for node in in_dependency_order(requested):
-            self._keys[id(node)] = key = self._free(key_of(node))
-            self._nodes[key] = node
+        nodes = in_dependency_order(requested)
+        self._keys = _unique_keys([*requested, *nodes])
+        self._nodes: dict[str, Node[Any]] = {self._keys[id(node)]: node for node in nodes}
         self.outputs = tuple(self._keys[id(node)] for node in requested)
-
-    def _free(self, key: str) -> str:
-        candidate, number = key, 2
-        while candidate in self._nodes:
-            candidate, number = f"{key}~{number}", number + 1
-        return candidate
 
     def __getitem__(self, key: str) -> Task:
         return self._task(self._nodes[key])
@@ -126,6 +133,9 @@ class Graph(Mapping[str, Task]):
 
     def __len__(self) -> int:
         return len(self._nodes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Graph, ([self._nodes[key] for key in self.outputs],)
 
     def __repr__(self) -> str:
         lines = [f"  {key!r}: {task!r}," for key, task in self.items()]
@@ -146,3 +156,19 @@ class Graph(Mapping[str, Task]):
 
     def _as_ref(self, value: Any) -> Any:
         return Ref(self._keys[id(value)]) if isinstance(value, Node) else value
+
+
+def _unique_keys(nodes: Iterable[Node[Any]]) -> dict[int, str]:
+    """The key of each node by its `id`; a key that an earlier node has gets a number."""
+    keys: dict[int, str] = {}
+    taken: set[str] = set()
+    numbers: dict[str, Iterator[int]] = {}
+    for node in nodes:
+        if id(node) in keys:
+            continue
+        key = candidate = key_of(node)
+        while candidate in taken:
+            candidate = f"{key}~{next(numbers.setdefault(key, itertools.count(2)))}"
+        keys[id(node)] = candidate
+        taken.add(candidate)
+    return keys

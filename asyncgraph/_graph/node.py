@@ -8,7 +8,6 @@ any thread.
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import CodeType
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -63,7 +62,7 @@ class Node(Generic[T_co]):
         self._key: str | None = None
 
 
-_counters: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(1))
+_counters: dict[str, Iterator[int]] = {}
 _claims: dict[int, str] = {}
 
 
@@ -73,7 +72,8 @@ def key_of(node: Node[Any]) -> str:
         name = node._function.name
         # Two threads may ask at once, and must get the same answer: whoever comes first with
         # `setdefault` (which is atomic) has named the node, unless that has been recorded already.
-        key = _claims.setdefault(id(node), f"{name}-{next(_counters[name])}")
+        counter = _counters.get(name) or _counters.setdefault(name, itertools.count(1))
+        key = _claims.setdefault(id(node), f"{name}-{next(counter)}")
         if node._key is None:
             object.__setattr__(node, "_key", key)
         _claims.pop(id(node), None)

@@ -17,7 +17,8 @@ States of a task, and the only ways between them::
 Laws, which `validate` checks:
 
 1. A task is waiting exactly while a dependency of it is not finished, and ready from then until it is
-   taken. It is taken once (again only after `expand`, and then no longer to be run).
+   taken. It is taken once, consumes once after that, and only then finishes, fails, is stopped or
+   expanded. One that was expanded is not run again.
 2. A result is kept exactly while its task is an output or has a dependent that has not consumed it.
 3. A task that can never run is failed or cancelled at once, not when its turn would come. A failed
    one knows the failure that it is behind.
@@ -247,7 +248,6 @@ class Scheduler:
         self._own_the_graph()
         self._append(dependencies, lanes)
         self._aliases[task] = root
-        self._missing[task] = 0
         self.state[task] = WAITING
         ended = []
         for new in range(first, first + len(lanes)):

@@ -5,16 +5,16 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from types import FrameType, MethodType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from asyncgraph._graph.function import Function, is_async, name_of, target_of
 from asyncgraph._graph.node import NO_KWARGS, Node
 from asyncgraph._lazy.node import Delayed, build_node
-from asyncgraph._lazy.pickling import find, reference_to
+from asyncgraph._lazy.pickling import load, reference_to
 
-__all__ = ["DelayedFunction", "delayed", "value_node"]
+__all__ = ["DelayedFunction", "DelayedMethod", "delayed", "value_node"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,7 +35,8 @@ class DelayedFunction(Generic[P, T]):
     """
 
     def __init__(self, call: Callable[P, Any], function: Function) -> None:
-        functools.update_wrapper(self, call)
+        # Without what is in its __dict__, where a class or an instance may have an `options` of its own.
+        functools.update_wrapper(self, call, updated=())
         self.__wrapped__ = call
         self.function = function
 
@@ -57,6 +58,7 @@ class DelayedFunction(Generic[P, T]):
             TypeError: An option is of the wrong type.
             ValueError: An option has a value that cannot be right.
         """
+        _check_options(executor, name, nout)
         old = self.function
         function = _function_of(
             self.__wrapped__,
@@ -66,8 +68,12 @@ class DelayedFunction(Generic[P, T]):
         )
         return DelayedFunction(self.__wrapped__, function)
 
-    def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return self if instance is None else MethodType(self, instance)
+    @overload
+    def __get__(self, instance: None, owner: type, /) -> DelayedFunction[P, T]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None, /) -> DelayedMethod[T]: ...
+    def __get__(self, instance: object, owner: type | None = None, /) -> Any:
+        return self if instance is None else DelayedMethod(self, instance)
 
     def __repr__(self) -> str:
         return f"<delayed function {self.function.name}, executor {self.function.executor!r}>"
@@ -75,23 +81,66 @@ class DelayedFunction(Generic[P, T]):
     def __reduce__(self) -> tuple[Any, ...]:
         reference = reference_to(self)
         if reference is not None:
-            return find, reference
-        options = {name: getattr(self.function, name) for name in ("executor", "name", "nout")}
-        return _with_options, (self.__wrapped__, options)
+            return load, reference
+        return _delayed_function, (self.function,)
+
+
+class DelayedMethod(Generic[T]):
+    """A delayed function looked up on an instance, which its calls pass on as the first argument.
+
+    A `types.MethodType` would do, if `instance.method.options(...)` did not lose the instance.
+    """
+
+    __slots__ = ("__func__", "__self__")
+
+    def __init__(self, function: DelayedFunction[..., T], instance: object) -> None:
+        self.__func__ = function
+        self.__self__ = instance
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Delayed[T]:
+        """Record a call, as the function does."""
+        return build_node(self.__func__.function, (self.__self__, *args), kwargs, sys._getframe(1))
+
+    def options(
+        self, *, executor: str | None = None, name: str | None = None, nout: int | None = None
+    ) -> DelayedMethod[T]:
+        """The same method with other options."""
+        return DelayedMethod(self.__func__.options(executor=executor, name=name, nout=nout), self.__self__)
+
+    @property
+    def __wrapped__(self) -> MethodType:
+        return MethodType(self.__func__.__wrapped__, self.__self__)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "__func__":  # not there yet, while a pickle or a copy is being filled
+            raise AttributeError(name)
+        return getattr(self.__func__, name)
+
+    def __repr__(self) -> str:
+        return f"<delayed method {self.__func__.function.name} of {self.__self__!r}>"
 
 
 class _Decorator(Protocol):
     """What `@delayed(...)` with options is: it takes the function."""
 
     @overload
-    def __call__(self, function: Callable[P, Awaitable[T]], /) -> DelayedFunction[P, T]: ...
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, T]], /) -> DelayedFunction[P, T]: ...
     @overload
-    def __call__(self, function: Callable[P, T], /) -> DelayedFunction[P, T]: ...
+    def __call__(self, function: Callable[P, Delayed[T]], /) -> DelayedFunction[P, T]: ...
+    @overload
+    def __call__(self, function: Callable[P, T | Delayed[T]], /) -> DelayedFunction[P, T]: ...
 
 
+class _NotGiven:
+    """Tells `delayed(...)` without a value from `delayed(None)`."""
+
+
+# A node is callable too, and data may be: the first that fits counts.
 @overload
-def delayed(
-    value: Callable[P, Awaitable[T]],
+def delayed(value: Delayed[T], /) -> Delayed[T]: ...  # type: ignore[overload-overlap]
+@overload
+def delayed(  # type: ignore[overload-overlap]
+    value: Callable[P, Coroutine[Any, Any, T]],
     /,
     *,
     executor: str | None = None,
@@ -99,8 +148,17 @@ def delayed(
     nout: int | None = None,
 ) -> DelayedFunction[P, T]: ...
 @overload
-def delayed(
-    value: Callable[P, T],
+def delayed(  # type: ignore[overload-overlap]
+    value: Callable[P, Delayed[T]],
+    /,
+    *,
+    executor: str | None = None,
+    name: str | None = None,
+    nout: int | None = None,
+) -> DelayedFunction[P, T]: ...
+@overload
+def delayed(  # type: ignore[overload-overlap]
+    value: Callable[P, T | Delayed[T]],
     /,
     *,
     executor: str | None = None,
@@ -113,12 +171,6 @@ def delayed(
 ) -> _Decorator: ...
 @overload
 def delayed(value: T, /, *, name: str | None = None, nout: int | None = None) -> Delayed[T]: ...
-
-
-class _NotGiven:
-    """Tells `delayed(...)` without a value from `delayed(None)`."""
-
-
 def delayed(
     value: Any = _NotGiven,
     /,
@@ -153,17 +205,20 @@ def delayed(
         >>> await (increment(1) + increment(2))
         5
     """
+    _check_options(executor, name, nout)
     if value is _NotGiven:
         return functools.partial(delayed, executor=executor, name=name, nout=nout)
     if isinstance(value, Node):
         return _same_node(value, executor, name, nout)
-    if isinstance(value, DelayedFunction):
+    if isinstance(value, staticmethod | classmethod | property):
+        kind = type(value).__name__
+        raise TypeError(f"@delayed makes a function lazy, and not a {kind}: write it below @{kind}")
+    if isinstance(value, DelayedFunction | DelayedMethod):
         return value.options(executor=executor, name=name, nout=nout)
     if callable(value):
         return DelayedFunction(value, _function_of(value, executor=executor, name=name, nout=nout))
     if executor is not None:
         raise TypeError("executor= is for functions: data does not run anywhere")
-    _check_name_and_nout(name, nout)
     return value_node(value, name, nout, sys._getframe(1))
 
 
@@ -184,15 +239,10 @@ def _itself(value: Any) -> Any:
 
 
 def _function_of(call: _Callable, *, executor: str | None, name: str | None, nout: int | None) -> Function:
-    """The function with its options; raises if they cannot be right."""
-    _check_name_and_nout(name, nout)
+    """The function with its options, each of which is right by itself; raises if they do not go together."""
     awaits = is_async(call)
     if executor is None:
         executor = "loop" if awaits else "thread"
-    if not isinstance(executor, str):
-        raise TypeError(f"executor= takes one of the names {_EXECUTORS}, not {executor!r}")
-    if executor not in EXECUTORS:
-        raise ValueError(f"there is no executor {executor!r}: executor= is one of {_EXECUTORS}")
     if awaits and executor != "loop":
         raise ValueError(
             f"{name_of(call)} is a coroutine function, which runs on the event loop: executor={executor!r} "
@@ -202,7 +252,11 @@ def _function_of(call: _Callable, *, executor: str | None, name: str | None, nou
     return Function(call, name or name_of(call), executor, is_async=awaits, nout=nout)
 
 
-def _check_name_and_nout(name: str | None, nout: int | None) -> None:
+def _check_options(executor: object, name: object, nout: object) -> None:
+    if executor is not None and not isinstance(executor, str):
+        raise TypeError(f"executor= takes one of the names {_EXECUTORS}, not {executor!r}")
+    if executor is not None and executor not in EXECUTORS:
+        raise ValueError(f"there is no executor {executor!r}: executor= is one of {_EXECUTORS}")
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name= takes a string, not {name!r}")
     if name == "":
@@ -224,5 +278,5 @@ def _refuse_generators(call: _Callable) -> None:
         )
 
 
-def _with_options(call: _Callable, options: dict[str, Any]) -> DelayedFunction[Any, Any]:
-    return DelayedFunction(call, _function_of(call, **options))
+def _delayed_function(function: Function) -> DelayedFunction[..., Any]:
+    return DelayedFunction(function.call, function)

@@ -47,7 +47,7 @@ _UNPACK = Function(_unpacked, "item", "loop")
 
 @lru_cache(maxsize=1024)
 def _call_of(name: str) -> Function:
-    """The function of nodes that call a value, or a method of a value: a thread, or the loop if it is async."""
+    """For nodes that call a value or a method of one: in a thread, or on the loop if that is async."""
     return Function(_called, name, "thread", is_dynamic=True)
 
 
@@ -60,9 +60,9 @@ def _unary(function: Callable[[Any], Any]) -> _Unary:
     return operation
 
 
-def _binary(function: Callable[[Any, Any], Any]) -> tuple[_Binary, _Binary]:
+def _binary(function: Callable[..., Any], nout: int | None = None) -> tuple[_Binary, _Binary]:
     """The operation with the node on the left, and the one with the node on the right."""
-    spec = Function(function, function.__name__.strip("_"), "loop")
+    spec = Function(function, function.__name__.strip("_"), "loop", nout=nout)
 
     def operation(self: Delayed[Any], other: Any) -> Delayed[Any]:
         return build_node(spec, (self, other), NO_KWARGS, sys._getframe(1))
@@ -108,8 +108,10 @@ class Delayed(Refusals, Node[T_co]):
 
     __slots__ = ()
 
-    # numpy then leaves `array + node` to the node, instead of making an array of nodes.
+    # numpy then leaves `array + node` to the node, instead of making an array of nodes; and so does
+    # pandas, whose own classes have up to 4000 of this.
     __array_ufunc__ = None
+    __pandas_priority__ = 10_000
 
     def compute(
         self, *, timeout: float | None = None, return_exceptions: bool = False, runtime: Runtime | None = None
@@ -208,20 +210,18 @@ class Delayed(Refusals, Node[T_co]):
     __truediv__, __rtruediv__ = _binary(operator.truediv)
     __floordiv__, __rfloordiv__ = _binary(operator.floordiv)
     __mod__, __rmod__ = _binary(operator.mod)
-    __divmod__, __rdivmod__ = _binary(divmod)
+    __divmod__, __rdivmod__ = _binary(divmod, nout=2)
     __lshift__, __rlshift__ = _binary(operator.lshift)
     __rshift__, __rrshift__ = _binary(operator.rshift)
     __and__, __rand__ = _binary(operator.and_)
     __xor__, __rxor__ = _binary(operator.xor)
     __or__, __ror__ = _binary(operator.or_)
-    __pow__, __rpow__ = _binary(pow)
+    _, __rpow__ = _binary(pow)
 
     __lt__, _ = _binary(operator.lt)
     __le__, _ = _binary(operator.le)
     __gt__, _ = _binary(operator.gt)
     __ge__, _ = _binary(operator.ge)
-    __eq__, _ = _binary(operator.eq)  # type: ignore[assignment]
-    __ne__, _ = _binary(operator.ne)  # type: ignore[assignment]
     del _
 
     __iadd__ = _in_place(operator.add, "+")
@@ -239,10 +239,24 @@ class Delayed(Refusals, Node[T_co]):
     __floor__ = _unary(math.floor)
     __ceil__ = _unary(math.ceil)
 
+    # These two promise, in `object`, a bool.
+
+    def __eq__(self, other: object) -> Delayed[Any]:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        return build_node(_EQUAL, (self, other), NO_KWARGS, sys._getframe(1))
+
+    def __ne__(self, other: object) -> Delayed[Any]:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        return build_node(_UNEQUAL, (self, other), NO_KWARGS, sys._getframe(1))
+
+    def __pow__(self, exponent: Any, *modulus: Any) -> Delayed[Any]:
+        return build_node(_POW, (self, exponent, *modulus), NO_KWARGS, sys._getframe(1))
+
     def __round__(self, ndigits: Any = None) -> Delayed[Any]:
         return build_node(_ROUND, (self, ndigits), NO_KWARGS, sys._getframe(1))
 
 
+_EQUAL = Function(operator.eq, "eq", "loop")
+_UNEQUAL = Function(operator.ne, "ne", "loop")
+_POW = Function(pow, "pow", "loop")
 _ROUND = Function(round, "round", "loop")
 
 
@@ -284,7 +298,7 @@ def build_node(
     # A `Delayed` refuses assignment, which would make setting its own fields through the slots'
     # descriptors three times as slow: it becomes one when it is complete.
     node.__class__ = Delayed
-    return node  # type: ignore[return-value]
+    return node  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
 
 
 def _searched(value: Any, dependencies: list[Any]) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copyreg
 import importlib
 import operator
+import threading
 import weakref
 from typing import Any
 
@@ -17,7 +18,7 @@ from asyncgraph._graph.arguments import Template
 from asyncgraph._graph.function import Function
 from asyncgraph._graph.node import NO_KWARGS, Node, Site, in_dependency_order, site_of
 
-__all__ = ["find", "reduce_node", "reference_to"]
+__all__ = ["find", "load", "reduce_node", "reference_to"]
 
 
 class _Record:
@@ -41,6 +42,9 @@ class _Record:
 
 
 _records: weakref.WeakValueDictionary[int, _Record] = weakref.WeakValueDictionary()
+# Two threads that pickle one node at once must not make two records of it. Reentrant, because a
+# collection may run somebody's finalizer in between.
+_records_lock = threading.RLock()
 
 
 def reduce_node(node: Node[Any]) -> tuple[Any, ...]:
@@ -50,10 +54,11 @@ def reduce_node(node: Node[Any]) -> tuple[Any, ...]:
 
 def _record_of(node: Node[Any]) -> _Record:
     # A record that is found holds its node, so that its id cannot belong to another by now.
-    record = _records.get(id(node))
-    if record is None:
-        record = _records[id(node)] = _Record(node)
-    return record
+    with _records_lock:
+        record = _records.get(id(node))
+        if record is None:
+            record = _records[id(node)] = _Record(node)
+        return record
 
 
 def _with_records(value: Any) -> Any:
@@ -90,7 +95,7 @@ def _reduce_function(function: Function) -> tuple[Any, ...]:
     holder = None if names is None else find(*names)
     if holder is not None and getattr(holder, "function", None) is function:
         return _function_at, names or ()
-    call = function.call
+    call: Any = function.call
     if holder is not None and holder is not call and getattr(holder, "__wrapped__", None) is call:
         call = _Wrapped(*(names or ()))
     flags = {name: getattr(function, name) for name in ("is_async", "is_value", "is_dynamic", "nout")}
@@ -105,18 +110,18 @@ class _Wrapped:
 
 
 def _function_at(module: str, qualified_name: str) -> Function:
-    function = find(module, qualified_name).function
+    function = load(module, qualified_name).function
     assert isinstance(function, Function)
     return function
 
 
 def _function_from(call: Any, name: str, executor: str, flags: dict[str, Any]) -> Function:
     if isinstance(call, _Wrapped):
-        call = find(*call.names).__wrapped__
+        call = load(*call.names).__wrapped__
     return Function(call, name, executor, **flags)
 
 
-copyreg.pickle(Function, _reduce_function)  # type: ignore[arg-type]
+copyreg.pickle(Function, _reduce_function)
 
 
 def reference_to(value: Any) -> tuple[str, str] | None:
@@ -133,9 +138,14 @@ def _names(value: Any) -> tuple[str, str] | None:
     return module, qualified_name
 
 
+def load(module: str, qualified_name: str) -> Any:
+    """The object with this name; raises ImportError or AttributeError where there is none."""
+    return operator.attrgetter(qualified_name)(importlib.import_module(module))
+
+
 def find(module: str, qualified_name: str) -> Any:
     """The object with this name, or None where there is none."""
     try:
-        return operator.attrgetter(qualified_name)(importlib.import_module(module))
-    except (ImportError, AttributeError):
+        return load(module, qualified_name)
+    except (ImportError, AttributeError, ValueError):  # ValueError: the empty name
         return None

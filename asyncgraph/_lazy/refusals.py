@@ -24,7 +24,7 @@ class Refusals:
 
     def __bool__(self) -> NoReturn:
         refuse(
-            "bool(node), as in `if node:` or `a < b < c`",
+            "bool(node), as in `if node:`, `a < b < c` or `node in [...]`,",
             "await it first, or put the condition inside a delayed function",
         )
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, overload
 from asyncgraph._graph.node import Node
 from asyncgraph._runtime import run as runs
 from asyncgraph._runtime.run import Run
-from asyncgraph._runtime.runtime import Runtime, check_request, current_runtime
+from asyncgraph._runtime.runtime import Runtime, check_options, check_request, current_runtime
 
 __all__ = ["as_completed", "compute", "run", "start"]
 
@@ -91,7 +91,7 @@ def compute(
         >>> await compute(one + 1, {"three": one + 2})
         (2, {'three': 3})
     """
-    check_request(nodes, timeout)
+    check_request(nodes, timeout, runtime)
     return runs.compute(partial(_begin, runtime, nodes, timeout=timeout, return_exceptions=return_exceptions))
 
 
@@ -142,7 +142,7 @@ def start(
         >>> await run
         3
     """
-    check_request((node,), timeout)
+    check_request((node,), timeout, runtime)
     return _begin(runtime, (node,), timeout=timeout, return_exceptions=return_exceptions)
 
 
@@ -179,8 +179,7 @@ def as_completed(
     for node in requested:
         if not isinstance(node, Node):
             raise TypeError(f"as_completed takes nodes, not {node!r}")
-    if requested:
-        check_request(tuple(requested), timeout)
+    check_options(timeout, runtime)
     begin = partial(_begin, runtime, (requested,), timeout=timeout, return_exceptions=return_exceptions)
     return _as_completed(requested, begin)
 
@@ -207,10 +206,13 @@ async def _as_completed(
             yield arrived.popleft()
         _, error = await background.outcome()
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                del error
     finally:
-        background.cancel()
-        await background.until_over()
+        await background.aclose()
+        del background  # as the error, which has this frame in its traceback
 
 
 def run(main: Node[T] | Coroutine[Any, Any, T] | Awaitable[T]) -> T:

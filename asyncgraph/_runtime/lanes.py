@@ -16,9 +16,13 @@ from asyncgraph.executors.base import Executor
 from asyncgraph.executors.loop import LoopExecutor
 from asyncgraph.executors.thread import ThreadExecutor
 
-__all__ = ["COROUTINE", "INLINE", "PROCESS", "THREAD", "Lane", "Lanes"]
+__all__ = ["COROUTINE", "EXECUTORS", "INLINE", "PROCESS", "THREAD", "Lane", "Lanes"]
 
 INLINE, COROUTINE, THREAD, PROCESS = range(4)
+
+EXECUTORS = ("loop", "loop", "thread", "process")
+"""What users call the executor of each lane."""
+
 _NUMBERS = {"thread": THREAD, "process": PROCESS}
 
 _Make = Callable[[int, asyncio.AbstractEventLoop], Executor]
@@ -72,16 +76,19 @@ class Lanes:
             return COROUTINE if function.is_async else INLINE
         return _NUMBERS[function.executor]
 
-    def pass_on(self) -> None:
-        """Wake who waits for a slot that is free."""
+    def renounce(self, claimant: Claimant) -> None:
+        """The claimant does not want what slots are promised to it now."""
         for lane in self._lanes.values():
-            lane.slots.pass_on()
+            lane.slots.renounce(claimant)
 
     def forget(self, claimant: Claimant) -> None:
-        """The claimant is over and waits for no slot any more."""
+        """The claimant begins nothing more and waits for no slot."""
         for lane in self._lanes.values():
             lane.slots.forget(claimant)
-        self.pass_on()
+
+    def will_wake(self, claimant: Claimant) -> bool:
+        """Whether the claimant is going to be woken, or has been, for a slot."""
+        return any(lane.slots.will_wake(claimant) for lane in self._lanes.values())
 
     def executors(self) -> list[Executor]:
         """Those that have been made."""

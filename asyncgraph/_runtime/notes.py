@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 from asyncgraph._graph.node import Node, key_of, site_of
 from asyncgraph._graph.scheduler import Scheduler
 from asyncgraph.errors import AsyncgraphError, DependencyError
+from asyncgraph.executors.process.safe_text import safe_repr
 
-__all__ = ["describe", "not_run", "path_to"]
+__all__ = ["add_note", "describe", "not_run", "path_to"]
 
 # A path is cut in the middle beyond this many keys: the requested output and the failure tell most.
 _LONGEST_PATH = 12
+
+_START = "asyncgraph: node "
+_BUILT = "\n  built at:  "
 
 
 def path_to(task: int, nodes: Sequence[Node[Any]], scheduler: Scheduler) -> tuple[str, ...]:
@@ -30,29 +35,42 @@ def path_to(task: int, nodes: Sequence[Node[Any]], scheduler: Scheduler) -> tupl
     return (*start, f"… {len(numbers) - 2 * half} more …", *end)
 
 
-def describe(error: BaseException, node: Node[Any], path: tuple[str, ...]) -> None:
+def describe(error: BaseException, node: Node[Any], path: tuple[str, ...], executor: str) -> None:
     """Add to `error` the note that says which node failed; asyncgraph's own errors get attributes too.
 
-    An exception object that comes back a second time with the same note keeps one.
+    An exception object that is raised again and again, as one kept in a variable of a module, has one
+    note for each place where nodes that raise it are built, and so does not grow.
     """
-    function, key = node._function, key_of(node)
+    name, key = node._function.name, key_of(node)
     if isinstance(error, AsyncgraphError) and error.key is None:
-        error.node, error.key, error.path = function.name, key, path
-    lines = [f"asyncgraph: node {key} ({function.name}) failed, {function.executor} executor, attempt 1"]
-    if len(path) > 1:
-        lines.append(f"  wanted by: {' <- '.join(path)}")
+        error.node, error.key, error.path = name, key, path
+    first = f"{_START}{key} ({name}) failed, {executor} executor, attempt 1"
+    wanted = f"\n  wanted by: {' <- '.join(path)}" if len(path) > 1 else ""
     site = site_of(node)
-    if site is not None:
-        lines.append(f"  built at:  {site.file}:{site.line}, in {site.function}")
-    note = "\n".join(lines)
-    if note not in getattr(error, "__notes__", ()):
-        error.add_note(note)
+    built = f"{_BUILT}{site.file}:{site.line}, in {site.function}" if site is not None else ""
+    notes = getattr(error, "__notes__", None)
+    if isinstance(notes, list):
+        notes[:] = [each for each in notes if not _is_about(each, name, built)]
+    add_note(error, first + wanted + built)
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add a note to `error`. One that refuses, for instance a frozen dataclass, goes without."""
+    with contextlib.suppress(Exception):
+        BaseException.add_note(error, note)
+
+
+def _is_about(note: object, name: str, built: str) -> bool:
+    """Whether a note tells of a node with this name, built at this place."""
+    if not isinstance(note, str) or not note.startswith(_START):
+        return False
+    return f" ({name}) failed, " in note and note.endswith(built or "attempt 1")
 
 
 def not_run(node: Node[Any], path: tuple[str, ...], failed: Node[Any], why: BaseException) -> DependencyError:
     """The error that stands for a node which was not run because `failed` has failed."""
     error = DependencyError(
-        f"{key_of(node)} was not run: {key_of(failed)}, which it needs, failed with {why!r}",
+        f"{key_of(node)} was not run: {key_of(failed)}, which it needs, failed with {safe_repr(why)}",
         node=node._function.name,
         key=key_of(node),
         path=path,

@@ -14,8 +14,9 @@ from typing import Any, Generic, TypeVar
 from asyncgraph._graph.arguments import Template
 from asyncgraph._graph.node import Node
 from asyncgraph._graph.scheduler import STATES
-from asyncgraph._runtime.execution import Execution, OnOutput
+from asyncgraph._runtime.execution import Execution, OnOutput, current_execution
 from asyncgraph._runtime.lanes import Lanes
+from asyncgraph.executors.loop import failure_on_loop
 
 __all__ = ["Run", "Statistics", "compute", "until_done"]
 
@@ -85,7 +86,7 @@ class Run(Generic[T_co]):
             try:
                 raise error
             finally:
-                del error  # its traceback holds this frame: they would keep each other alive
+                del error, self  # its traceback holds this frame: they would keep each other alive
         result: T_co = value
         return result
 
@@ -111,7 +112,7 @@ class Run(Generic[T_co]):
     def statistics(self) -> Statistics:
         """How far the run is."""
         counts = [0] * len(STATES)
-        for state in self._execution.scheduler.state:
+        for state in self._execution.states:
             counts[state] += 1
         waiting, ready, running, finished, failed, cancelled, released = counts
         return Statistics(
@@ -142,20 +143,34 @@ class Run(Generic[T_co]):
         """
         if asyncio.get_running_loop() is not self._loop:
             raise RuntimeError("this run belongs to another event loop: await it where it was started")
+        if current_execution() is self._execution and self._execution.is_running(asyncio.current_task()):
+            raise RuntimeError("a node awaits the run that it is part of: each would wait for the other")
+        if current_execution() is not None:
+            self._execution.nest()
         cancelled = await until_done(self._over, on_cancel=self.cancel)
-        error = None if self._over.cancelled() else self._over.exception()
+        error = self._interruption if self._over.cancelled() else self._over.exception()
         if cancelled is not None:
-            raise cancelled
-        if self._over.cancelled():
-            return None, self._interruption
+            try:
+                raise cancelled
+            finally:
+                del cancelled, error
         if error is not None:
             # Every await raises with the frames of the failure, not with those of earlier awaits too.
-            return None, error.with_traceback(self._traceback)
+            return None, BaseException.with_traceback(error, self._traceback)
         return self._over.result(), None
 
-    async def until_over(self) -> None:
-        """Wait until the run is over, whatever its outcome, which counts as not collected."""
-        await asyncio.wait((self._over,))
+    async def until_over(self, *, on_cancel: Callable[[], object]) -> asyncio.CancelledError | None:
+        """Wait until the run is over, as `until_done` does; its outcome counts as not collected."""
+        return await until_done(self._over, on_cancel=on_cancel)
+
+    async def aclose(self) -> None:
+        """Cancel the run and wait until it is over; nobody asks for its outcome any more."""
+        self.cancel()
+        cancelled = await until_done(self._over, on_cancel=self.cancel)
+        if not self._over.cancelled():
+            self._over.exception()  # it counts as collected
+        if cancelled is not None:
+            raise cancelled
 
     def add_done_callback(self, callback: Callable[[Run[T_co]], object]) -> None:
         """Call `callback(run)` soon after the run is over."""
@@ -181,14 +196,16 @@ class Run(Generic[T_co]):
         if error is None:
             try:
                 self._over.set_result(self._final_value(self._shape))
-            except Exception as failure:  # for instance a list as the value of a node in a set
+            except BaseException as failure:  # for instance for a list as the value of a node in a set
                 error = failure
         if isinstance(error, asyncio.CancelledError):
             self._interruption = error
             self._over.cancel()
         elif error is not None:
+            error = failure_on_loop(error, "the requested value")
             self._traceback = error.__traceback__
             self._over.set_exception(error)
+        self._shape = None
 
     def _final_value(self, item: Any) -> Any:
         if isinstance(item, Node):
@@ -230,7 +247,10 @@ async def until_done(
         except asyncio.CancelledError as error:
             cancelled = cancelled or error
             on_cancel()
-    return cancelled
+    try:
+        return cancelled
+    finally:
+        del cancelled  # its traceback holds this frame
 
 
 def _shield() -> contextlib.AbstractContextManager[object]:

@@ -20,14 +20,14 @@ from typing import Any, Self
 
 from asyncgraph._graph.arguments import search
 from asyncgraph._graph.node import Node
-from asyncgraph._runtime.execution import OnOutput
+from asyncgraph._runtime.execution import OnOutput, is_inside
 from asyncgraph._runtime.lanes import Lanes
 from asyncgraph._runtime.options import check_seconds, whole_number
-from asyncgraph._runtime.run import Run, compute, until_done
+from asyncgraph._runtime.run import Run, compute
 from asyncgraph.errors import RuntimeClosedError
 from asyncgraph.executors.base import Executor
 
-__all__ = ["Runtime", "check_request", "current_runtime", "running_loop"]
+__all__ = ["Runtime", "check_options", "check_request", "current_runtime", "running_loop"]
 
 # Coroutines at once: more than a service has sockets to share among, few enough that a graph of
 # 100 000 downloads does not begin them all and hold all their results.
@@ -101,10 +101,11 @@ class Runtime:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Wait for the runs (cancel them, after an error), then end all workers."""
-        if self._token is not None:
+        token, self._token = self._token, None
+        if token is not None:
             # ValueError: left in another context than entered in, where the variable is not ours.
             with contextlib.suppress(ValueError):
-                _entered.reset(self._token)
+                _entered.reset(token)
         await self.aclose(cancel=error is not None)
 
     # -- running
@@ -164,32 +165,43 @@ class Runtime:
         Being cancelled while it waits makes it cancel the runs, and changes nothing else.
         """
         self._is_closed = True
+        if self._is_of_parent():
+            return
         if cancel:
             self._cancel_runs()
-        closing = asyncio.ensure_future(self._close_when_idle())
-        cancelled = await until_done(closing, on_cancel=self._cancel_runs)
-        closing.result()
-        if cancelled is not None:
-            raise cancelled
+        first: asyncio.CancelledError | None = None
+        while going_on := [run for run in self._runs if not run.done()]:
+            cancelled = await going_on[0].until_over(on_cancel=self._cancel_runs)
+            first = first or cancelled
+        async with contextlib.AsyncExitStack() as stack:
+            for executor in self._executors():
+                stack.push_async_callback(executor.aclose)
+        if first is not None:
+            raise first
 
     def _cancel_runs(self) -> None:
         for run in list(self._runs):
             run.cancel()
 
-    async def _close_when_idle(self) -> None:
-        while going_on := [run for run in self._runs if not run.done()]:
-            await going_on[0].until_over()
-        for executor in self._executors():
-            await executor.aclose()
-
     def close(self) -> None:
         """End all workers without the loop: it is closed, or the interpreter is about to end."""
         self._is_closed = True
+        if self._is_of_parent():
+            return
         for executor in self._executors():
             executor.close()
 
+    def _is_of_parent(self) -> bool:
+        """Whether this is a forked process, which must not touch its parent's runs and workers."""
+        return self._pid != os.getpid()
+
     def _executors(self) -> list[Executor]:
         return [] if self._lanes is None else self._lanes.executors()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the runtime takes no more runs, but for those of nodes that are still running."""
+        return self._is_closed
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -197,13 +209,14 @@ class Runtime:
         return self._loop
 
     def _usable_lanes(self) -> Lanes:
+        if self._is_of_parent():  # before asking for the loop, which a forked process does not have
+            raise RuntimeClosedError("this process was forked, and the runtime belongs to the one before")
         loop = running_loop()
-        if self._is_closed:
-            raise RuntimeClosedError("this runtime is closed; use nodes inside its `async with` block")
         if self._lanes is None:
             raise RuntimeClosedError("this runtime is not open yet: `async with Runtime() as runtime: ...`")
-        if self._pid != os.getpid():
-            raise RuntimeClosedError("this process was forked, and the runtime belongs to the one before")
+        # What is going on still ends when the block is left, computing further nodes if it needs to.
+        if self._is_closed and not is_inside(self._lanes):
+            raise RuntimeClosedError("this runtime is closed; use nodes inside its `async with` block")
         if loop is not self._loop:
             raise RuntimeError(
                 "this runtime belongs to another event loop: use it where its `async with` block is, or "
@@ -212,7 +225,14 @@ class Runtime:
         return self._lanes
 
 
-def check_request(nodes: tuple[Any, ...], timeout: float | None) -> None:
+def check_options(timeout: object, runtime: object = None) -> None:
+    """Raise for options that cannot be right, before anything starts."""
+    check_seconds("timeout", timeout)
+    if runtime is not None and not isinstance(runtime, Runtime):
+        raise TypeError(f"runtime= takes a Runtime, not {runtime!r}")
+
+
+def check_request(nodes: tuple[Any, ...], timeout: object, runtime: object = None) -> None:
     """Raise for what cannot be computed, before anything starts."""
     if not nodes:
         raise TypeError("there is nothing to compute: give at least one node")
@@ -221,7 +241,7 @@ def check_request(nodes: tuple[Any, ...], timeout: float | None) -> None:
             raise TypeError(f"{node!r} is a function and not a node: call it, as in compute(function(...))")
         if inspect.isawaitable(node) and not isinstance(node, Node):
             raise TypeError(f"{node!r} is not a node: make its function `delayed` and call that")
-    check_seconds("timeout", timeout)
+    check_options(timeout, runtime)
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
@@ -240,12 +260,9 @@ def current_runtime(given: Runtime | None) -> Runtime:
 
     Raises:
         RuntimeError: No event loop is running.
-        TypeError: What is given is no runtime.
     """
     loop = running_loop()
     if given is not None:
-        if not isinstance(given, Runtime):
-            raise TypeError(f"runtime= takes a Runtime, not {given!r}")
         return given
     entered = _entered.get()
     # A block entered on another loop is not meant: its context was inherited, by a thread with a loop
@@ -283,16 +300,25 @@ async def _close_with_loop(runtime: Runtime) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
-        _defaults.pop(id(loop), None)
-        await runtime.aclose(cancel=True)
+        try:
+            if not runtime.is_closed:
+                await runtime.aclose(cancel=True)
+        finally:
+            _defaults.pop(id(loop), None)
 
 
 def _close_those_of_closed_loops() -> None:
     """For loops that were closed without `shutdown_asyncgens`."""
-    for key, (runtime, _) in list(_defaults.items()):
+    for runtime, guard in list(_defaults.values()):
         if runtime.loop is not None and runtime.loop.is_closed():
-            del _defaults[key]
             runtime.close()
+            _end(guard)
+
+
+def _end(guard: AsyncGenerator[None, None]) -> None:
+    """End the generator of a runtime that is closed; left to the collector, it would call for its loop."""
+    with contextlib.suppress(StopIteration):
+        guard.aclose().send(None)
 
 
 def _watch(runtime: Runtime) -> None:
@@ -309,6 +335,8 @@ def _watch(runtime: Runtime) -> None:
 def _close_all() -> None:
     for runtime in list(_open):
         runtime.close()
+    for _, guard in list(_defaults.values()):
+        _end(guard)
 
 
 def _forget_all() -> None:

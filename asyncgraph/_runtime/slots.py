@@ -4,30 +4,37 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["Slots"]
+__all__ = ["Claimant", "Slots"]
 
 
 class Claimant(Protocol):
     """What asks for slots: a run."""
 
     def wake(self) -> None:
-        """A slot may be free: claim it, soon."""
+        """A slot is promised to you: claim it soon, or renounce it."""
 
 
 class Slots:
-    """Counts slots; whoever finds none free is woken, in order of asking, when one is.
+    """Counts slots. Whoever finds none free is promised one, in order of asking, and woken.
+
+    Laws:
+
+    1. Nobody waits while a slot is neither taken nor promised.
+    2. A promise is kept for its claimant, who claims the slot or renounces it. Without promises a run
+       that is always busy would take each slot before the run that was woken for it gets its turn.
 
     Attributes:
         capacity: How many there are.
         used: How many are taken. It can exceed the capacity: see `claim`.
     """
 
-    __slots__ = ("_waiting", "capacity", "used")
+    __slots__ = ("_promised", "_waiting", "capacity", "used")
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.used = 0
         self._waiting: dict[Claimant, None] = {}
+        self._promised: set[Claimant] = set()
 
     def claim(self, claimant: Claimant, *, must_have: bool) -> bool:
         """Take a slot, or be remembered and woken later.
@@ -37,28 +44,37 @@ class Slots:
             must_have: Take one even if none is free. A run inside a node of another run does this
                 for its first call, because the slot it would wait for may be that node's own.
         """
-        if self.used < self.capacity or must_have:
-            self.used += 1
-            return True
-        self._waiting[claimant] = None
-        return False
+        if claimant in self._promised:
+            self._promised.remove(claimant)
+        elif self.used + len(self._promised) >= self.capacity and not must_have:
+            self._waiting[claimant] = None
+            return False
+        self.used += 1
+        return True
 
     def give_back(self) -> None:
         """Return a slot."""
         self.used -= 1
-        self.pass_on()
+        self._promise()
 
-    def pass_on(self) -> None:
-        """If a slot is free, wake who has waited longest for one.
-
-        Whoever is woken calls this when it has claimed what it wants, so that a slot it leaves goes on
-        to the next.
-        """
-        if self._waiting and self.used < self.capacity:
-            claimant = next(iter(self._waiting))
-            del self._waiting[claimant]
-            claimant.wake()
+    def renounce(self, claimant: Claimant) -> None:
+        """The claimant does not want the slot that was promised to it, if one was."""
+        if claimant in self._promised:
+            self._promised.remove(claimant)
+            self._promise()
 
     def forget(self, claimant: Claimant) -> None:
         """The claimant is over and wants no slot any more."""
         self._waiting.pop(claimant, None)
+        self.renounce(claimant)
+
+    def will_wake(self, claimant: Claimant) -> bool:
+        """Whether the claimant waits for a slot, or has been woken for one."""
+        return claimant in self._waiting or claimant in self._promised
+
+    def _promise(self) -> None:
+        while self._waiting and self.used + len(self._promised) < self.capacity:
+            claimant = next(iter(self._waiting))
+            del self._waiting[claimant]
+            self._promised.add(claimant)
+            claimant.wake()

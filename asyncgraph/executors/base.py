@@ -15,8 +15,9 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from asyncgraph.errors import NodeExitedError
+from asyncgraph.executors.process.safe_text import safe_repr
 
-__all__ = ["Call", "Deliver", "Executor", "perform", "without_own_frames"]
+__all__ = ["Call", "Deliver", "Executor", "failure_of", "perform", "without_own_frames"]
 
 Deliver = Callable[[Any, BaseException | None], None]
 
@@ -82,28 +83,42 @@ class Executor(Protocol):
 def perform(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], key: str
 ) -> tuple[Any, BaseException | None]:
-    """Call `function` away from the loop; return `(value, None)` or `(None, error)`, raise nothing.
+    """Call `function` away from the loop; return `(value, None)` or `(None, error)`, raise nothing."""
+    try:
+        return function(*args, **kwargs), None
+    except BaseException as error:
+        return None, failure_of(error, key)
+
+
+def failure_of(
+    error: BaseException, key: str, *, foreign: tuple[type[BaseException], ...] = (BaseException,)
+) -> BaseException:
+    """What `error`, which a call has raised, is to those who wait for the call: itself, nearly always.
 
     Exceptions that mean something to an event loop, a generator or the interpreter must not be set
     on a future or raised in a coroutine as they are: they become errors that mean only "it failed".
+
+    Args:
+        error: What the call has raised; asyncgraph's own frames are dropped from it.
+        key: The node's key.
+        foreign: Classes that, where they are no `Exception`, mean something else here than a failure.
     """
-    try:
-        return function(*args, **kwargs), None
-    except (StopIteration, StopAsyncIteration) as error:
+    without_own_frames(error)
+    if isinstance(error, StopIteration | StopAsyncIteration):
         # As PEP 479 does for generators: raised through a coroutine, it would look like its return.
         replacement: BaseException = RuntimeError(f"{key} raised {type(error).__name__}")
-        replacement.__cause__ = without_own_frames(error)
-        return None, replacement
-    except Exception as error:
-        return None, without_own_frames(error)
-    except BaseException as error:
+    elif isinstance(error, Exception) or not isinstance(error, foreign):
+        return error
+    else:
+        ends_program = isinstance(error, SystemExit | KeyboardInterrupt)
+        meaning = "which would have ended the program" if ends_program else "and nobody has asked it to stop"
         replacement = NodeExitedError(
-            f"{key} raised {error!r}, which would have ended the program",
+            f"{key} raised {safe_repr(error)}, {meaning}",
             original=error,
             code=getattr(error, "code", None),
         )
-        replacement.__cause__ = without_own_frames(error)
-        return None, replacement
+    replacement.__cause__ = error
+    return replacement
 
 
 def without_own_frames(error: BaseException) -> BaseException:
@@ -111,5 +126,5 @@ def without_own_frames(error: BaseException) -> BaseException:
     traceback: TracebackType | None = error.__traceback__
     while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_PACKAGE):
         traceback = traceback.tb_next
-    error.__traceback__ = traceback
-    return error
+    # Not `error.__traceback__ = traceback`, which a frozen dataclass that is an exception refuses.
+    return BaseException.with_traceback(error, traceback)

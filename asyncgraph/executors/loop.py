@@ -8,12 +8,15 @@ from contextvars import Context
 from functools import partial
 from typing import Any
 
-from asyncgraph.errors import NodeExitedError
-from asyncgraph.executors.base import Call, without_own_frames
+from asyncgraph.executors.base import Call, failure_of, without_own_frames
 
-__all__ = ["LoopExecutor", "awaiting", "call_inline"]
+__all__ = ["LoopExecutor", "awaiting", "call_inline", "failure_on_loop"]
 
 _Outcome = tuple[Any, BaseException | None]
+
+# What a node on the loop must not raise as it is: its run would look cancelled, or closed. SystemExit and
+# the like are to end the program: they end the run, and then leave `compute()` as they are.
+_FOREIGN = (GeneratorExit, asyncio.CancelledError)
 
 
 class LoopExecutor:
@@ -31,85 +34,82 @@ class LoopExecutor:
 
     def start(self, call: Call) -> None:
         """Begin `call`, whose function gives something to await."""
-        task = self._loop.create_task(_outcome_of(call), name=call.key, context=call.context)
+        coroutine = _outcome_of(call)
+        try:
+            task = self._loop.create_task(coroutine, name=call.key, context=call.context)
+        except Exception as error:  # from a task factory of the user's own
+            coroutine.close()
+            _close_what_was_made_elsewhere(call)
+            self._loop.call_soon(call.deliver, None, error)
+            return
         call.handle = task
         self._tasks.add(task)
         task.add_done_callback(partial(self._done, call))
 
     def cancel(self, call: Call) -> None:
         """Cancel the call's task, once. If it goes on all the same, it is waited for."""
-        call.handle.cancel()
+        if call.handle is None:
+            # Called from within `start`: an eager task factory runs the coroutine's first step there.
+            self._loop.call_soon(self.cancel, call)
+        else:
+            call.handle.cancel()
 
     async def aclose(self) -> None:
         """Nothing is left to end: a run waits for its tasks."""
 
     def close(self) -> None:
-        """Nothing can be done without the loop."""
+        """Nothing can be done without the loop, nor need asyncio complain of each task as it is destroyed."""
+        for task in self._tasks:
+            # As `asyncio.gather` does for the tasks that it makes.
+            task._log_destroy_pending = False  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
 
     def _done(self, call: Call, task: asyncio.Task[_Outcome]) -> None:
         self._tasks.discard(task)
-        if task.cancelled():  # before its first step
-            outcome: _Outcome = None, asyncio.CancelledError()
-        elif (error := task.exception()) is not None:
-            outcome = None, _on_the_loop(error, call.key)
+        _close_what_was_made_elsewhere(call)
+        if task.cancelled():
+            call.deliver(None, asyncio.CancelledError())
         else:
-            outcome = task.result()
-        call.deliver(*outcome)
+            error = task.exception()
+            call.deliver(*(task.result() if error is None else (None, error)))
 
 
 async def _outcome_of(call: Call) -> _Outcome:
     try:
         return await call.function(*call.args, **call.kwargs), None
-    except GeneratorExit:
-        # Python's own, when the loop is gone and this coroutine is thrown away; or the user's, and then
-        # the task ends with it.
-        raise
     except BaseException as error:
-        return None, _on_the_loop(error, call.key)
-
-
-def _on_the_loop(error: BaseException, key: str) -> BaseException:
-    """What an error on the loop means for its node.
-
-    SystemExit and KeyboardInterrupt stay: the run stops for them, and then raises them as they are. So
-    does a cancellation that somebody asked for. Whatever else would mean something to a loop or a
-    generator becomes an error that means only "it failed".
-    """
-    without_own_frames(error)
-    replacement: Exception
-    if isinstance(error, StopIteration | StopAsyncIteration):
-        replacement = RuntimeError(f"{key} raised {type(error).__name__}")
-    elif isinstance(error, GeneratorExit) or (
-        isinstance(error, asyncio.CancelledError) and not _is_cancelled()
-    ):
-        replacement = NodeExitedError(
-            f"{key} raised {error!r}, and nobody has asked it to stop", original=error
-        )
-    else:
-        return error
-    replacement.__cause__ = error
-    return replacement
+        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            return None, without_own_frames(error)
+        return None, failure_on_loop(error, call.key)
 
 
 def _is_cancelled() -> bool:
+    """Whether somebody has cancelled the current task, so that its CancelledError is no failure."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
+async def awaiting(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """The function of a `Call` that awaits a coroutine which was made elsewhere."""
+    return await coroutine
+
+
+def _close_what_was_made_elsewhere(call: Call) -> None:
+    # A task that was cancelled before its first step has not begun its coroutine. Closing one that has
+    # ended changes nothing.
+    if call.function is awaiting:
+        call.args[0].close()
+
+
 def call_inline(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], context: Context, key: str
-) -> tuple[Any, BaseException | None]:
+) -> _Outcome:
     """Call a plain function right here; return `(value, None)` or `(None, error)`."""
     try:
         return context.run(function, *args, **kwargs), None
     except BaseException as error:
-        return None, _on_the_loop(error, key)
+        return None, failure_on_loop(error, key)
 
 
-def awaiting(coroutine: Coroutine[Any, Any, Any]) -> Callable[[], Coroutine[Any, Any, Any]]:
-    """A function for a `Call` that awaits a coroutine which was made elsewhere."""
-
-    async def wait() -> Any:
-        return await coroutine
-
-    return wait
+def failure_on_loop(error: BaseException, key: str) -> BaseException:
+    """As `failure_of`, for what was raised on the loop."""
+    return failure_of(error, key, foreign=_FOREIGN)

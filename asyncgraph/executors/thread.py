@@ -18,6 +18,7 @@ import contextlib
 import itertools
 import threading
 from collections import deque
+from contextvars import Context
 from queue import SimpleQueue
 from typing import Any
 
@@ -68,6 +69,7 @@ class ThreadExecutor:
             # They have no user code left to run: this takes microseconds.
             thread.join()
         self._threads.clear()
+        self._idle = 0
 
     def close(self) -> None:
         """Tell the threads to end after the call they are in."""
@@ -80,25 +82,32 @@ class ThreadExecutor:
         self._threads.append(thread)
 
     def _work(self) -> None:
-        calls = self._calls
+        calls, outcomes = self._calls, self._outcomes
         while (call := calls.get()) is not None:
-            value, error = call.context.run(perform, call.function, call.args, call.kwargs, call.key)
-            self._post(call, value, error)
-            del call, value, error
+            outcomes.append(
+                (call, *call.context.run(perform, call.function, call.args, call.kwargs, call.key))
+            )
+            # Before the loop hears of the outcome: whoever waits for it may then rely on nothing here
+            # holding the arguments, the value or the exception any more.
+            del call
+            self._wake_loop()
 
-    def _post(self, call: Call, value: Any, error: BaseException | None) -> None:
-        self._outcomes.append((call, value, error))
+    def _wake_loop(self) -> None:
         # One wake-up serves all outcomes that arrive before the loop comes round to it. The flag is
         # set after the outcome is appended and cleared before outcomes are taken: none is missed.
         if not self._is_waking:
             self._is_waking = True
             with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._deliver)
+                self._loop.call_soon_threadsafe(self._deliver, context=Context())
 
     def _deliver(self) -> None:
         self._is_waking = False
         outcomes = self._outcomes
-        while outcomes:
-            call, value, error = outcomes.popleft()
-            self._idle += 1
-            call.deliver(value, error)
+        try:
+            while outcomes:
+                call, value, error = outcomes.popleft()
+                self._idle += 1
+                call.deliver(value, error)
+        finally:
+            if outcomes:  # Ctrl-C came between
+                self._wake_loop()

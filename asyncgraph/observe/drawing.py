@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from asyncgraph._graph.graph import Graph, Task
@@ -28,9 +29,14 @@ def to_mermaid(graph: Graph) -> str:
     return "\n".join(lines)
 
 
+# In a Mermaid label: what ends it, HTML, and what Mermaid takes for Markdown, mathematics or the start of an
+# escape. An underscore within a word is none of these.
+_SPECIAL = re.compile(r"""["#<>&`*~$\\\n]|(?<![^\W_])_|_(?![^\W_])""")
+
+
 def _escaped(text: str) -> str:
-    """Text for a Mermaid label, where quotes and the like are written as character entities."""
-    return "".join(f"#{ord(each)};" if each in '"#<>&`' else each for each in text)
+    """Text for a Mermaid label, where special characters are written as entities."""
+    return _SPECIAL.sub(lambda match: "<br>" if match[0] == "\n" else f"#{ord(match[0])};", text)
 
 
 def to_dot(graph: Graph) -> str:
@@ -44,7 +50,7 @@ def to_dot(graph: Graph) -> str:
 
 
 def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
 
 

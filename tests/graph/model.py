@@ -1,0 +1,262 @@
+"""The scheduler's double: the same events told to it and to a plain model, and the two compared.
+
+The model keeps sets, recomputes everything after each event and knows no cleverness. What a task's value
+must be is worked out by recursion over the graph as it is written.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from asyncgraph._graph.plan import dependents_of
+from asyncgraph._graph.scheduler import CANCELLED, RELEASED, STATES, Scheduler
+from asyncgraph.errors import CycleError
+
+LANES = (0, 1, 2)
+
+
+class Pair:
+    """A scheduler and its model, driven together; every event checks that they agree."""
+
+    def __init__(self, dependencies, lanes, outputs):
+        self.scheduler = Scheduler(dependencies, dependents_of(dependencies), lanes, outputs)
+        self.dependencies = list(dependencies)
+        self.lanes = list(lanes)
+        # Sorting by this gives the order in which ready tasks are begun.
+        self.rank = [(0, task) for task in range(len(dependencies))]
+        self.kept = set(outputs)
+        self.alias, self.values = {}, {}
+        self.running, self.consumed = set(), set()
+        self.finished, self.failed, self.cancelled = set(), set(), set()
+        self.own_failures = set()
+        self.is_over = False
+        self.log = []
+        self.agree()
+
+    # -- events
+
+    def take(self, lane, hold_producers=False):
+        """Begin a task; it must be the first of those that are ready."""
+        ready = [task for task in self.ready(lane) if self.dependencies[task] or not hold_producers]
+        expected = min(ready, key=self.rank.__getitem__, default=None)
+        assert self.scheduler.take(lane, hold_producers=hold_producers) == expected
+        self.running |= {expected} - {None}
+        self.agree("take", expected)
+        return expected
+
+    def consume(self, task):
+        """Take the arguments, which must be what recursion says."""
+        results = self.scheduler.results
+        arguments = [results[each] for each in self.dependencies[task]]
+        assert arguments == [self.value_of(each) for each in self.dependencies[task]]
+        self.consumed.add(task)
+        self.scheduler.consume(task)
+        self.agree("consume", task)
+
+    def finish(self, task):
+        """Give a result; what finishes with it must be the tasks that had returned its node."""
+        ended = self.scheduler.finish(task, self.value_of(task))
+        self.running.remove(task)
+        self.finished.add(task)
+        assert ended[0] == task
+        assert self.settle() | {task} == once(ended)
+        self.agree("finish", task)
+
+    def fail(self, task):
+        """Fail a task; everything that waits for it must fail."""
+        ended = self.scheduler.fail(task)
+        self.running.remove(task)
+        self.failed.add(task)
+        self.own_failures.add(task)
+        assert self.settle() == once(ended)
+        self.agree("fail", task)
+
+    def cancel(self):
+        """Cancel the run; what has not begun must be cancelled."""
+        self.scheduler.cancel()
+        self.cancelled |= self.waiting() | {task for lane in LANES for task in self.ready(lane)}
+        self.is_over = True
+        self.agree("cancel")
+
+    def stop(self, task):
+        """Stop a running task of a cancelled run."""
+        self.scheduler.stop(task)
+        self.running.remove(task)
+        self.cancelled.add(task)
+        self.agree("stop", task)
+
+    def give_up(self, output):
+        """Hand over an output."""
+        self.scheduler.give_up(output)
+        self.kept.remove(output)
+        self.agree("give_up", output)
+
+    def expand(self, task, dependencies, lanes, root):
+        """Put new tasks in place of one; a circle must be refused, with nothing changed."""
+        first = len(self.dependencies)
+        named = {root, *(each for new in dependencies for each in new)}
+        if any(self.waits_for(each, task) for each in named if each < first):
+            before = copy.deepcopy(self.visible())
+            with pytest.raises(CycleError):
+                self.scheduler.expand(task, dependencies, lanes, root)
+            assert self.visible() == before
+            self.agree("refuse", task)
+            return
+        ended = self.scheduler.expand(task, dependencies, lanes, root)
+        self.running.remove(task)
+        self.dependencies[task] = (root,)
+        self.alias[task] = root
+        self.dependencies += dependencies
+        self.lanes += lanes
+        self.rank += [(-first, task) for task in range(first, first + len(lanes))]
+        assert self.settle() == once(ended)
+        assert self.scheduler.final(task) == self.final(task)
+        self.agree("expand", task)
+
+    def drain(self):
+        """Let everything that can run do so; nothing may be left over."""
+        self.begin_all()
+        while self.running:
+            task = min(self.running)
+            if task not in self.consumed:
+                self.consume(task)
+            self.stop(task) if self.is_over else self.finish(task)
+            self.begin_all()
+        assert self.scheduler.remaining == 0
+        assert self.finished | self.failed | self.cancelled == set(range(len(self.dependencies)))
+        for output in self.kept & self.finished:
+            assert self.scheduler.results[output] == self.value_of(output)
+
+    def begin_all(self):
+        """Begin all that is ready."""
+        for lane in LANES:
+            while self.take(lane) is not None:
+                pass
+
+    # -- what must be true
+
+    def value_of(self, task):
+        """The value of a task, by recursion: its number and the values of its dependencies make it."""
+        if task in self.values:
+            return self.values[task]
+        if task in self.alias:
+            value = self.value_of(self.alias[task])
+        else:
+            value = hash((task, *(self.value_of(each) for each in self.dependencies[task])))
+        if task in self.finished:
+            self.values[task] = value
+        return value
+
+    def final(self, task):
+        """The task whose outcome is this one's."""
+        return self.final(self.alias[task]) if task in self.alias else task
+
+    def ended(self):
+        """All tasks that are over."""
+        return self.finished | self.failed | self.cancelled
+
+    def not_begun(self):
+        """All tasks that are neither over nor running."""
+        return set(range(len(self.dependencies))) - self.ended() - self.running
+
+    def waiting(self):
+        """Those that something keeps from being ready."""
+        return {task for task in self.not_begun() if not set(self.dependencies[task]) <= self.finished}
+
+    def ready(self, lane):
+        """Those of a lane that nothing keeps."""
+        return {task for task in self.not_begun() - self.waiting() if self.lanes[task] == lane}
+
+    def waits_for(self, task, other):
+        """Whether a task is another, or waits for it through any number of others."""
+        if task == other or task not in self.waiting():
+            return task == other
+        return any(self.waits_for(each, other) for each in self.dependencies[task])
+
+    def settle(self):
+        """Let finish what had returned a finished node, and fail what is behind a failure; say which."""
+        settled = set()
+        while True:
+            done = {task for task in self.not_begun() if self.alias.get(task) in self.finished}
+            lost = {task for task in self.not_begun() if self.failed & set(self.dependencies[task])}
+            if not done | lost:
+                return settled
+            self.finished |= done
+            self.failed |= lost
+            settled |= done | lost
+
+    def is_kept(self, task):
+        """Whether somebody still needs the result of a finished task."""
+        users = {each for each, needs in enumerate(self.dependencies) if task in needs}
+        return task in self.kept or bool(users - self.ended() - (self.consumed - self.alias.keys()))
+
+    def state_of(self, task):
+        """The state that a task must be in."""
+        if task in self.finished:
+            return "finished" if self.is_kept(task) else "released"
+        for state in ("running", "failed", "cancelled"):
+            if task in getattr(self, state):
+                return state
+        return "waiting" if task in self.waiting() else "ready"
+
+    def agree(self, *event):
+        """Compare everything that can be seen of the scheduler with the model."""
+        self.log.append(event)
+        scheduler = self.scheduler
+        scheduler.validate()
+        tasks = range(len(self.dependencies))
+        assert [STATES[state] for state in scheduler.state] == [self.state_of(task) for task in tasks]
+        alive = {task for task in self.finished if self.is_kept(task)}
+        assert {task for task in tasks if scheduler.results[task] is not None} == alive
+        assert all(scheduler.results[task] == self.value_of(task) for task in alive)
+        assert scheduler.remaining == len(tasks) - len(self.ended())
+        assert self.failed == scheduler.behind.keys()
+        assert set(scheduler.behind.values()) <= self.own_failures
+        assert all(scheduler.behind[task] == task for task in self.own_failures)
+        for lane in LANES:
+            ready = self.ready(lane)
+            assert scheduler.is_ready(lane) == bool(ready)
+            assert scheduler.backlog(lane) == sum(bool(self.dependencies[task]) for task in ready)
+
+    def visible(self):
+        """Everything that can be seen of the scheduler."""
+        scheduler = self.scheduler
+        return (
+            [*map(tuple, scheduler.dependencies)],
+            [*map(tuple, scheduler.dependents)],
+            [*scheduler.lanes],
+            scheduler.state,
+            scheduler.results,
+            scheduler.ready,
+            scheduler.producers,
+            scheduler.behind,
+            scheduler.remaining,
+        )
+
+    # -- what may happen next
+
+    def possible(self):
+        """The names of the events that are legal now."""
+        taken = self.running & self.consumed
+        return [
+            "take",
+            *(["consume"] if self.running - self.consumed else []),
+            *(["finish", "fail"] if taken else []),
+            *(["expand"] if taken and not self.is_over else []),
+            *(["stop"] if taken and self.is_over else []),
+            *(["give_up"] if self.kept & (self.finished | self.failed) else []),
+            *(["cancel"] if not self.is_over else []),
+        ]
+
+    def nameable(self):
+        """Tasks that the node which a task returns may depend on."""
+        states = self.scheduler.state
+        return [task for task, state in enumerate(states) if state != RELEASED and state != CANCELLED]
+
+
+def once(tasks):
+    """Return tasks as a set; each may be there once."""
+    assert len(set(tasks)) == len(tasks)
+    return set(tasks)

@@ -1,0 +1,47 @@
+"""Plans: the numbers of nodes, and the edges between them."""
+
+from __future__ import annotations
+
+from asyncgraph._graph.plan import Plan, dependents_of
+from tests.graph.nodes import chain, node, tree
+
+
+def test_dependencies_come_before_dependents():
+    """Each node has a higher number than everything that it depends on."""
+    plan = Plan([tree(50)[0]])
+    assert all(number > each for number, needs in enumerate(plan.dependencies) for each in needs)
+    assert [plan.number[id(node)] for node in plan.nodes] == list(range(len(plan.nodes)))
+
+
+def test_the_order_is_depth_first():
+    """A dependency is followed by nothing but what the same dependent needs, in order of appearance."""
+    a, b = node("a"), node("b")
+    left, right = node("left", a, b), node("right", b)
+    plan = Plan([node("top", left, right)])
+    assert [each._function.name for each in plan.nodes] == ["a", "b", "left", "right", "top"]
+
+
+def test_a_dependency_that_appears_twice_is_listed_twice():
+    """It is so in both directions, because it is taken twice."""
+    a = node("a")
+    plan = Plan([node("twice", a, a)])
+    assert (plan.dependencies, plan.dependents) == ([(), (0, 0)], [[1, 1], []])
+
+
+def test_outputs_are_numbered_in_the_order_asked_for():
+    """A node asked for twice is there once, and so is one that another output needs."""
+    a = node("a")
+    b = node("b", a)
+    plan = Plan([b, a, b])
+    assert (plan.outputs, len(plan.nodes)) == ([1, 0, 1], 2)
+
+
+def test_the_edges_the_other_way_round():
+    """Every edge is in both lists, and nowhere else."""
+    assert dependents_of([(), (0,), (0, 1), (1,)]) == [[1, 2], [2, 3], [], []]
+
+
+def test_a_plan_of_a_long_chain_needs_no_recursion():
+    """100 000 nodes in a row are numbered along the row."""
+    plan = Plan([chain(100_000)])
+    assert plan.dependencies == [(), *((number,) for number in range(99_999))]

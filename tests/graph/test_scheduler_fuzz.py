@@ -1,0 +1,178 @@
+"""The scheduler against its model: random graphs, random events, everything compared after each."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from tests.graph.model import LANES, Pair
+
+KINDS = ["take", "consume", "finish", "fail", "cancel", "stop", "give_up", "expand", "refuse"]
+
+
+class Machine(RuleBasedStateMachine):
+    """Hypothesis chooses the graph and each event, and finds the shortest history that goes wrong."""
+
+    pair = None
+
+    @initialize(data=st.data())
+    def begin(self, data):
+        """Make a graph of a few tasks."""
+        count = data.draw(st.integers(1, 10), label="tasks")
+        dependencies = [drawn_dependencies(data, list(range(task))) for task in range(count)]
+        lanes = data.draw(st.lists(st.sampled_from(LANES), min_size=count, max_size=count), label="lanes")
+        outputs = data.draw(st.sets(st.integers(0, count - 1), min_size=1), label="outputs")
+        self.pair = Pair(dependencies, lanes, outputs)
+
+    def can(event):
+        """Restrict a rule to when its event is legal."""
+        return precondition(lambda self: self.pair is not None and event in self.pair.possible())
+
+    @can("take")
+    @rule(lane=st.sampled_from(LANES), hold_producers=st.booleans())
+    def take(self, lane, hold_producers):
+        """Begin a task and let it take its arguments, or not yet."""
+        self.pair.take(lane, hold_producers)
+
+    @can("consume")
+    @rule(data=st.data())
+    def consume(self, data):
+        """Let a task take its arguments."""
+        self.pair.consume(drawn(data, self.pair.running - self.pair.consumed))
+
+    @can("finish")
+    @rule(data=st.data())
+    def finish(self, data):
+        """Finish any running task."""
+        self.pair.finish(drawn(data, self.pair.running & self.pair.consumed))
+
+    @can("fail")
+    @rule(data=st.data())
+    def fail(self, data):
+        """Fail any running task."""
+        self.pair.fail(drawn(data, self.pair.running & self.pair.consumed))
+
+    @can("expand")
+    @rule(data=st.data(), count=st.integers(0, 4))
+    def expand(self, data, count):
+        """Let any running task return a node, of new tasks and of tasks in any legal state."""
+        pair = self.pair
+        task = drawn(data, pair.running & pair.consumed)
+        first, nameable = len(pair.dependencies), pair.nameable()
+        new = [drawn_dependencies(data, [*nameable, *range(first, first + each)]) for each in range(count)]
+        lanes = data.draw(st.lists(st.sampled_from(LANES), min_size=count, max_size=count))
+        pair.expand(task, new, lanes, drawn(data, {*nameable, *range(first, first + count)}))
+
+    @can("stop")
+    @rule(data=st.data())
+    def stop(self, data):
+        """Stop any running task."""
+        self.pair.stop(drawn(data, self.pair.running & self.pair.consumed))
+
+    @can("give_up")
+    @rule(data=st.data())
+    def give_up(self, data):
+        """Hand over an output."""
+        self.pair.give_up(drawn(data, self.pair.kept & (self.pair.finished | self.pair.failed)))
+
+    # Most histories should be long: one in ten may be cut off here.
+    @can("cancel")
+    @rule(chance=st.integers(0, 9))
+    def cancel(self, chance):
+        """Cancel the run."""
+        if chance == 0:
+            self.pair.cancel()
+
+    def teardown(self):
+        """Let the rest run: it must all come to an end."""
+        if self.pair is not None:
+            self.pair.drain()
+
+
+def drawn(data, tasks):
+    """Draw one of some tasks."""
+    return data.draw(st.sampled_from(sorted(tasks)))
+
+
+def drawn_dependencies(data, tasks):
+    """Draw up to four of some tasks; one may come twice."""
+    return tuple(data.draw(st.lists(st.sampled_from(tasks), max_size=4))) if tasks else ()
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(max_examples=150, stateful_step_count=60)
+
+
+def random_history(seed, pair_of=Pair):
+    """Drive a larger random graph to its end by random events; return the log of them."""
+    dice = random.Random(seed)
+    count = dice.randint(1, 40)
+    dependencies = [some(dice, range(task)) for task in range(count)]
+    outputs = dice.sample(range(count), dice.randint(1, count))
+    pair = pair_of(dependencies, [dice.choice(LANES) for _ in range(count)], outputs)
+    weights = {"take": 6, "consume": 6, "finish": 5, "fail": 0.3, "expand": 1, "cancel": 0.2, "stop": 5}
+    for _ in range(150):
+        events = pair.possible()
+        (event,) = dice.choices(events, [weights.get(event, 1) for event in events])
+        happen(dice, pair, event)
+    pair.drain()
+    return pair.log
+
+
+def happen(dice, pair, event):
+    """Let one event happen to a task that it can happen to."""
+    taken = sorted(pair.running & pair.consumed)
+    if event == "take":
+        pair.take(dice.choice(LANES), hold_producers=dice.random() < 0.3)
+    elif event == "cancel":
+        pair.cancel()
+    elif event == "consume":
+        pair.consume(dice.choice(sorted(pair.running - pair.consumed)))
+    elif event == "give_up":
+        pair.give_up(dice.choice(sorted(pair.kept & (pair.finished | pair.failed))))
+    elif event == "stop":
+        pair.stop(dice.choice(taken))
+    elif event == "expand":
+        first, nameable, count = len(pair.dependencies), pair.nameable(), dice.randint(0, 6)
+        new = [some(dice, [*nameable, *range(first, first + each)]) for each in range(count)]
+        root = dice.choice([*nameable, *range(first, first + count)])
+        pair.expand(dice.choice(taken), new, [dice.choice(LANES) for _ in new], root)
+    else:
+        getattr(pair, event)(dice.choice(taken))
+
+
+def some(dice, tasks):
+    """Return up to four of some tasks; one may come twice."""
+    return tuple(dice.choices(tasks, k=dice.randint(0, 4))) if tasks else ()
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_larger_random_graphs_agree_with_the_model(seed):
+    """Graphs of up to 40 tasks that grow, fail and are cancelled agree with the model at every step."""
+    random_history(seed)
+
+
+def test_the_same_events_give_the_same_answers():
+    """A history told twice is answered the same way, to the order of what finished."""
+    seen = []
+
+    class Recorder(Pair):
+        def agree(self, *event):
+            super().agree(*event)
+            seen.append((event, repr(self.visible())))
+
+    random_history(7, Recorder)
+    first, seen[:] = list(seen), []
+    random_history(7, Recorder)
+    assert first == seen
+    assert len({event[0] for event, _ in seen if event}) > 4
+
+
+def test_every_kind_of_event_is_tried():
+    """The random histories hold every event there is, refused circles included."""
+    kinds = {event[0] for seed in range(20) for event in random_history(seed) if event}
+    assert kinds == {*KINDS}

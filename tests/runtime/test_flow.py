@@ -1,0 +1,394 @@
+"""Fair shares, producers held back, and a loop that stays served."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import weakref
+
+import pytest
+
+from asyncgraph import Runtime, compute, delayed, start
+from asyncgraph._runtime import execution
+
+MANY = 100_000
+
+
+class Gate:
+    """Calls that enter, are seen from the loop, and wait there until they are let out, one by one."""
+
+    def __init__(self):
+        self.entered = []
+        self._loop = asyncio.get_running_loop()
+        self._news = asyncio.Event()
+        self._out = threading.Semaphore(0)
+
+    def __call__(self, name, *_):
+        """Enter, and come out with the name."""
+        self.entered.append(name)
+        self._loop.call_soon_threadsafe(self._news.set)
+        assert self._out.acquire(timeout=30)
+        return name
+
+    def let_out(self, count=1):
+        """Let so many of them go."""
+        self._out.release(count)
+
+    async def until(self, count):
+        """Wait until so many have entered."""
+        while len(self.entered) < count:
+            self._news.clear()
+            await self._news.wait()
+
+    def nodes(self, name, count, *needs):
+        """Return so many nodes, each a call that enters."""
+        return [delayed(self, executor="thread", name="gate")(name, *needs) for _ in range(count)]
+
+
+async def turns(count):
+    """Let the loop go round."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+# -- fair shares
+
+
+def take_turns(names):
+    """Whether each of two, ten times there, follows the other, once both have asked."""
+    assert sorted(names) == ["a"] * 10 + ["b"] * 10
+    return all(one != following for one, following in itertools.pairwise(names[1:-1]))
+
+
+async def test_runs_take_turns():
+    """Of two runs that want the same thread, neither gets it twice in a row."""
+    gate = Gate()
+    async with Runtime(threads=1):
+        first, second = start(gate.nodes("a", 10)), start(gate.nodes("b", 10))
+        await gate.until(1)
+        await turns(3)
+        gate.let_out(20)
+        await first
+        await second
+    assert take_turns(gate.entered)
+
+
+async def test_a_run_that_is_always_busy_takes_turns_too(monkeypatch):
+    """One that comes back every turn of the loop does not take each slot before the other is there."""
+    monkeypatch.setattr(execution, "_SLICE", 0)
+    gate = Gate()
+    busy = delayed(0)
+    for _ in range(5_000):
+        busy = busy + 1
+    async with Runtime(threads=1):
+        first = start([busy, *gate.nodes("a", 10)])
+        await gate.until(1)
+        second = start(gate.nodes("b", 10))
+        await turns(3)
+        for entered in range(2, 21):
+            assert not first.done()
+            gate.let_out()
+            await gate.until(entered)
+        gate.let_out()
+        await second
+        assert (await first)[0] == 5_000
+    assert take_turns(gate.entered)
+
+
+async def test_a_run_that_is_being_cancelled_leaves_its_turn_to_the_next():
+    """While it cleans up, however long, the slot that it waited for is the next run's."""
+    gate, cleaning, cleaned = Gate(), asyncio.Event(), asyncio.Event()
+
+    async def clean_up():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaning.set()
+            await cleaned.wait()
+
+    async with Runtime(threads=1):
+        first = start(gate.nodes("a", 1))
+        await gate.until(1)
+        second = start([delayed(clean_up)(), *gate.nodes("b", 1)])
+        third = start(gate.nodes("c", 1))
+        await turns(3)
+        second.cancel()
+        await cleaning.wait()
+        gate.let_out()
+        await gate.until(2)
+        gate.let_out()
+        assert (await first, await third) == (["a"], ["c"])
+        assert not second.done()
+        cleaned.set()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+    assert gate.entered == ["a", "c"]
+
+
+async def test_a_run_that_was_woken_and_is_cancelled_leaves_its_turn_too():
+    """A cancel between the promise of a slot and the claim loses no slot."""
+    gate = Gate()
+    async with Runtime(threads=1) as runtime:
+        first = start(gate.nodes("a", 1))
+        await gate.until(1)
+        second, third = start(gate.nodes("b", 1)), start(gate.nodes("c", 1))
+        await turns(3)
+        slots = runtime._lanes[execution.COROUTINE + 1].slots
+        original = second._execution.wake
+
+        def wake():
+            if second._execution in slots._promised:
+                second.cancel()
+            original()
+
+        second._execution.wake = wake
+        gate.let_out(2)
+        assert (await first, await third) == (["a"], ["c"])
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        assert slots.used == 0
+    assert gate.entered == ["a", "c"]
+
+
+async def test_many_runs_at_the_lowest_limits_all_end():
+    """A hundred runs share one thread and one coroutine, and nobody is forgotten."""
+
+    async def later(x):
+        await asyncio.sleep(0)
+        return x
+
+    async with Runtime(threads=1, concurrency=1):
+        runs = [
+            start(delayed(abs, executor="thread")(delayed(later)(delayed(abs, executor="thread")(-number))))
+            for number in range(100)
+        ]
+        assert [await run for run in runs] == list(range(100))
+
+
+# -- producers
+
+
+class Product:
+    """Counts how many of its kind are alive."""
+
+    alive = 0
+    most = 0
+
+    def __init__(self, *_):
+        cls = type(self)
+        cls.alive += 1
+        cls.most = max(cls.most, cls.alive)
+        weakref.finalize(self, cls._gone)
+
+    @classmethod
+    def _gone(cls):
+        cls.alive -= 1
+
+
+def _make(kind):
+    async def make_later():
+        await asyncio.sleep(0)
+        return kind()
+
+    def make_unawaited():
+        return make_later()
+
+    return {
+        "inline": delayed(kind, executor="loop"),
+        "coroutine": delayed(make_later),
+        "thread": delayed(kind, executor="thread"),
+        "hidden coroutine": delayed(make_unawaited, executor="loop"),
+    }
+
+
+@pytest.mark.parametrize("how", ["inline", "coroutine", "thread", "hidden coroutine"])
+@pytest.mark.parametrize("through", [0, 1], ids=["direct", "through another node"])
+async def test_producers_wait_for_their_consumers(how, through):
+    """While what they feed waits for a slot, nodes without dependencies do not begin: few are alive."""
+
+    class Thing(Product):
+        pass
+
+    make = _make(Thing)[how]
+    gate = Gate()
+
+    async def pass_on(thing):
+        return thing
+
+    def wanted():
+        thing = make()
+        return delayed(pass_on)(thing) if through else thing
+
+    async with Runtime(threads=2, concurrency=2):
+        run = start([delayed(lambda name, _: gate(name), executor="thread")(i, wanted()) for i in range(100)])
+        for entered in range(2 if how != "thread" else 1, 101):
+            await gate.until(min(entered, 100))
+            await turns(20)
+            gate.let_out()
+        gate.let_out(2)
+        assert await run == gate.entered == list(range(100))
+    # Two in hand, two waiting, two each being made and passed on, and one that congestion let slip.
+    assert Thing.most <= 10
+    assert Thing.alive == 0
+
+
+async def test_coroutines_that_plain_functions_return_keep_to_the_limit():
+    """`lambda: fetch(url)` is one of `concurrency=` coroutines, and so is an async method called lazily."""
+    running, most = 0, 0
+
+    async def fetch(x):
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await turns(3)
+        running -= 1
+        return x
+
+    class Client:
+        async def get(self, x):
+            return await fetch(x)
+
+    client = delayed(Client())
+    nodes = [delayed(lambda i=i: fetch(i), executor=("loop", "thread")[i % 2])() for i in range(20)]
+    async with Runtime(concurrency=3, threads=2):
+        assert await compute(nodes, [client.get(i) for i in range(20)]) == (list(range(20)), list(range(20)))
+    assert most == 3
+
+
+async def test_an_async_method_called_lazily_holds_no_thread():
+    """Ten of them run at once, although there is one thread only."""
+    arrived = 0
+    everybody = asyncio.Event()
+
+    class Client:
+        async def meet(self):
+            nonlocal arrived
+            arrived += 1
+            if arrived == 10:
+                everybody.set()
+            await everybody.wait()
+
+    client = delayed(Client())
+    async with Runtime(threads=1):
+        await compute([client.meet() for _ in range(10)])
+
+
+async def test_consumers_whose_arguments_fail_do_not_stall_their_producers():
+    """The producers behind a queue that empties without a single call go on."""
+
+    async def make():
+        return []
+
+    nodes = [delayed(len, executor="thread")({delayed(make)()}) for _ in range(50)]
+    async with Runtime(threads=1, concurrency=1):
+        results = await compute(nodes, return_exceptions=True)
+    assert {type(each) for each in results} == {TypeError}
+
+
+# -- a loop that stays served
+
+
+async def test_the_loop_is_served_between_slices(monkeypatch):
+    """Other coroutines get their turn each time that a slice is over, through a hundred thousand nodes."""
+    now = 0.0
+    ran = 0
+    between = []
+
+    class Clock:
+        @staticmethod
+        def monotonic():
+            return now
+
+    def step(value):
+        nonlocal now, ran
+        now += 0.0001
+        ran += 1
+        return value
+
+    monkeypatch.setattr(execution, "time", Clock)
+    function = delayed(step, executor="loop")
+    run = start([function(number) for number in range(MANY)])
+
+    async def heartbeat():
+        last = ran
+        while not run.done():
+            await asyncio.sleep(0)
+            between.append(ran - last)
+            last = ran
+
+    await heartbeat()
+    await run
+    assert ran == MANY
+    assert max(between) <= execution._SLICE / 0.0001 + 2
+    assert len(between) >= MANY / (execution._SLICE / 0.0001 + 2)
+
+
+@pytest.mark.parametrize("executor", ["loop", "thread"])
+async def test_beginning_many_calls_leaves_the_loop_served_too(monkeypatch, executor):
+    """A thousand coroutines, or threads, are begun in slices as well."""
+    now = 0.0
+    begun = 0
+    between = []
+    gate = threading.Event()
+
+    class Clock:
+        @staticmethod
+        def monotonic():
+            nonlocal now
+            now += 0.0001
+            return now
+
+    original = execution.Execution._call
+
+    def call(*args):
+        nonlocal begun
+        begun += 1
+        original(*args)
+
+    monkeypatch.setattr(execution, "time", Clock)
+    monkeypatch.setattr(execution.Execution, "_call", call)
+
+    async def coroutine():
+        await asyncio.sleep(0)
+
+    function = delayed(coroutine) if executor == "loop" else delayed(gate.wait, executor="thread")
+    async with Runtime(concurrency=1_000, threads=50):
+        run = start([function() for _ in range(1_000 if executor == "loop" else 50)])
+        last = 0
+        gate.set()
+        while not run.done():
+            await asyncio.sleep(0)
+            between.append(begun - last)
+            last = begun
+        await run
+    assert max(between) <= execution._SLICE / 0.0001 + 2
+
+
+async def test_an_inline_node_may_cancel_its_own_run():
+    """What it returns is dropped, a node or a coroutine too; what it raises is reported."""
+    closed, reported = [], []
+    loop = asyncio.get_running_loop()
+    handler = loop.get_exception_handler()
+    loop.set_exception_handler(lambda _, context: reported.append(context))
+
+    async def never():
+        closed.append("begun")
+
+    inc = delayed(lambda x: x + 1, executor="loop")
+    runs = []
+    for result in (lambda: 1, lambda: inc(1), never, lambda: 1 / 0):
+
+        def cancel_first(result=result):
+            runs[-1].cancel()
+            return result()
+
+        runs.append(start(inc(delayed(cancel_first, executor="loop")())))
+        with pytest.raises(asyncio.CancelledError):
+            await runs[-1]
+        assert runs[-1].statistics().finished == 0
+    loop.set_exception_handler(handler)
+    assert closed == []
+    (context,) = reported
+    assert type(context["exception"]) is ZeroDivisionError
+    assert "cancel_first" in context["message"]
