@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from asyncgraph import errors
+from asyncgraph._lazy.completed import as_completed
 from asyncgraph._lazy.delayed import delayed
 from asyncgraph._lazy.handwritten import from_graph
 from asyncgraph._lazy.node import Delayed
-from asyncgraph._runtime.front import as_completed, compute, run, start
+from asyncgraph._runtime.front import compute, run, start
 from asyncgraph._runtime.run import Run
 from asyncgraph._runtime.runtime import Runtime
 

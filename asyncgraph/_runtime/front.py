@@ -1,20 +1,19 @@
-"""The functions by which a graph is run: `compute`, `start`, `as_completed` and `run`."""
+"""The functions by which a graph is run: `compute`, `start` and `run`."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib.util
-from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar, overload
 
 from asyncgraph._graph.node import Node
 from asyncgraph._runtime import run as runs
 from asyncgraph._runtime.run import Run
-from asyncgraph._runtime.runtime import Runtime, check_options, check_request, current_runtime
+from asyncgraph._runtime.runtime import Runtime, check_request, current_runtime
 
-__all__ = ["as_completed", "compute", "run", "start"]
+__all__ = ["begin", "compute", "run", "start"]
 
 T = TypeVar("T")
 T1 = TypeVar("T1")
@@ -92,10 +91,10 @@ def compute(
         (2, {'three': 3})
     """
     check_request(nodes, timeout, runtime)
-    return runs.compute(partial(_begin, runtime, nodes, timeout=timeout, return_exceptions=return_exceptions))
+    return runs.compute(partial(begin, runtime, nodes, timeout=timeout, return_exceptions=return_exceptions))
 
 
-def _begin(runtime: Runtime | None, nodes: tuple[Any, ...], **options: Any) -> Run[Any]:
+def begin(runtime: Runtime | None, nodes: tuple[Any, ...], **options: Any) -> Run[Any]:
     return current_runtime(runtime).begin(nodes, **options)
 
 
@@ -143,76 +142,7 @@ def start(
         3
     """
     check_request((node,), timeout, runtime)
-    return _begin(runtime, (node,), timeout=timeout, return_exceptions=return_exceptions)
-
-
-def as_completed(
-    nodes: Iterable[Node[T]],
-    /,
-    *,
-    timeout: float | None = None,
-    return_exceptions: bool = False,
-    runtime: Runtime | None = None,
-) -> AsyncGenerator[tuple[Node[T], T], None]:
-    """Run several graphs as one, and give each requested node with its value as soon as it has one.
-
-    A value is not kept once it has been given. A loop that is left early leaves the rest to be cancelled
-    when the iterator is closed: at once with `async with contextlib.aclosing(as_completed(...))`,
-    otherwise when it is collected.
-
-    Args:
-        nodes: The nodes; one that is there twice is given once.
-        timeout: As in `compute`.
-        return_exceptions: Give the exception of a node that failed in place of its value, and go on.
-        runtime: As in `compute`.
-
-    Raises:
-        Exception: As `compute` does, from the iteration, once the values that were there have been given.
-
-    Example:
-        >>> from asyncgraph import as_completed, delayed
-        >>> squares = [delayed(pow)(number, 2) for number in (1, 2, 3)]
-        >>> sorted([value async for node, value in as_completed(squares)])
-        [1, 4, 9]
-    """
-    requested = list({id(node): node for node in nodes}.values())
-    for node in requested:
-        if not isinstance(node, Node):
-            raise TypeError(f"as_completed takes nodes, not {node!r}")
-    check_options(timeout, runtime)
-    begin = partial(_begin, runtime, (requested,), timeout=timeout, return_exceptions=return_exceptions)
-    return _as_completed(requested, begin)
-
-
-async def _as_completed(
-    nodes: list[Node[T]], begin: Callable[..., Run[Any]]
-) -> AsyncGenerator[tuple[Node[T], T], None]:
-    arrived: deque[tuple[Node[Any], Any]] = deque()
-    news = asyncio.Event()
-
-    def on_output(node: Node[Any], value: Any, error: BaseException | None) -> None:
-        arrived.append((node, value if error is None else error))
-        news.set()
-
-    background = begin(on_output=on_output)
-    background.add_done_callback(lambda _: news.set())
-    try:
-        for _ in nodes:
-            while not arrived and not background.done():
-                news.clear()
-                await news.wait()
-            if not arrived:
-                break
-            yield arrived.popleft()
-        _, error = await background.outcome()
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del error
-    finally:
-        await background.aclose()
-        del background  # as the error, which has this frame in its traceback
+    return begin(runtime, (node,), timeout=timeout, return_exceptions=return_exceptions)
 
 
 def run(main: Node[T] | Coroutine[Any, Any, T] | Awaitable[T]) -> T:

@@ -48,9 +48,10 @@ def describe(error: BaseException, node: Node[Any], path: tuple[str, ...], execu
     wanted = f"\n  wanted by: {' <- '.join(path)}" if len(path) > 1 else ""
     site = site_of(node)
     built = f"{_BUILT}{site.file}:{site.line}, in {site.function}" if site is not None else ""
-    notes = getattr(error, "__notes__", None)
-    if isinstance(notes, list):
-        notes[:] = [each for each in notes if not _is_about(each, name, built)]
+    with contextlib.suppress(Exception):  # of a class that makes something of its own out of notes
+        notes = getattr(error, "__notes__", None)
+        if isinstance(notes, list):
+            notes[:] = [each for each in notes if not _is_about(each, name, built)]
     add_note(error, first + wanted + built)
 
 

@@ -183,7 +183,7 @@ class Run(Generic[T_co]):
             running = sorted(call.key for _, call in self._execution.running.values())
             still = ", ".join(running[:5]) + (", ..." if len(running) > 5 else "")
             self._interruption = TimeoutError(
-                f"not finished within {timeout:g} s; running: {still or 'none'}"
+                f"not finished within {timeout:g} s; still running: {still or 'nothing'}"
             )
             self._execution.stop()
 

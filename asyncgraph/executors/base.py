@@ -115,7 +115,7 @@ def failure_of(
         replacement = NodeExitedError(
             f"{key} raised {safe_repr(error)}, {meaning}",
             original=error,
-            code=getattr(error, "code", None),
+            code=error.code if isinstance(error, SystemExit) else None,
         )
     replacement.__cause__ = error
     return replacement

@@ -80,6 +80,9 @@ async def _outcome_of(call: Call) -> _Outcome:
         if isinstance(error, asyncio.CancelledError) and _is_cancelled():
             return None, without_own_frames(error)
         return None, failure_on_loop(error, call.key)
+    finally:
+        # From 3.12 on, the traceback leads to this frame, whose call has the task, whose result is the error.
+        del call
 
 
 def _is_cancelled() -> bool:

@@ -84,12 +84,14 @@ class ThreadExecutor:
     def _work(self) -> None:
         calls, outcomes = self._calls, self._outcomes
         while (call := calls.get()) is not None:
-            outcomes.append(
-                (call, *call.context.run(perform, call.function, call.args, call.kwargs, call.key))
-            )
+            try:
+                outcome = call.context.run(perform, call.function, call.args, call.kwargs, call.key)
+            except BaseException as error:  # in our own code, for want of memory: nobody must wait for ever
+                outcome = None, error
+            outcomes.append((call, *outcome))
             # Before the loop hears of the outcome: whoever waits for it may then rely on nothing here
             # holding the arguments, the value or the exception any more.
-            del call
+            del call, outcome
             self._wake_loop()
 
     def _wake_loop(self) -> None:

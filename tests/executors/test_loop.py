@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
-import sys
 import weakref
 from collections.abc import AsyncIterator
 
@@ -14,6 +13,7 @@ import pytest
 from asyncgraph.errors import NodeExitedError
 from asyncgraph.executors.loop import LoopExecutor, awaiting, call_inline
 from tests.executors.process.harness import Started
+from tests.runtime.eager import eager_loop  # noqa: F401 - a fixture
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
@@ -182,29 +182,44 @@ async def test_something_else_to_await(tasks):
     assert await call.value() == "from a future"
 
 
+@pytest.mark.usefixtures("eager_loop")
 async def test_an_eager_task_factory(tasks):
     """Tasks that run their first step at once are delivered later, and can be cancelled in that step."""
-    if sys.version_info < (3, 12):
-        pytest.skip("there are no eager tasks before Python 3.12")
-    loop = asyncio.get_running_loop()
-    loop.set_task_factory(asyncio.eager_task_factory)
     calls = []
-    try:
 
-        async def at_once():
-            return asyncio.current_task().get_name()
+    async def at_once():
+        return "at once"
 
-        async def cancels_itself():
-            tasks.cancel(calls[-1])
-            await asyncio.Event().wait()
+    async def cancels_itself():
+        tasks.cancel(calls[-1])
+        await asyncio.Event().wait()
 
-        assert await Started(tasks, at_once, (), {}).value() == "at_once-key"
-        original = tasks.start
-        tasks.start = lambda call: (calls.append(call), original(call))
-        call = Started(tasks, cancels_itself, (), {})
-        assert type(await call.error()) is asyncio.CancelledError
-    finally:
-        loop.set_task_factory(None)
+    assert await Started(tasks, at_once, (), {}).value() == "at once"
+    original = tasks.start
+    tasks.start = lambda call: (calls.append(call), original(call))
+    call = Started(tasks, cancels_itself, (), {})
+    assert type(await call.error()) is asyncio.CancelledError
+
+
+async def test_a_task_factory_that_fails(tasks):
+    """What the user's own factory raises is the outcome of the call; a coroutine made elsewhere is closed."""
+
+    def refuse(loop, coroutine, **options):
+        coroutine.close()
+        raise LookupError("no tasks today")
+
+    async def made():
+        return 1
+
+    coroutine = made()
+    loop = asyncio.get_running_loop()
+    before = loop.get_task_factory()
+    loop.set_task_factory(refuse)
+    calls = [Started(tasks, made, (), {}), Started(tasks, awaiting, (coroutine,), {})]
+    loop.set_task_factory(before)
+    for call in calls:
+        assert type(await call.error()) is LookupError
+    assert coroutine.cr_frame is None
 
 
 def test_what_is_left_of_a_dead_loop_ends_silently(caplog):

@@ -422,3 +422,26 @@ def test_a_stuck_thread_does_not_hold_up_the_exit():
         [sys.executable, "-X", "dev", "-c", STUCK], check=False, capture_output=True, text=True, timeout=30
     )
     assert (ended.stdout, ended.stderr, ended.returncode) == ("over\n", "", 0)
+
+
+async def test_a_fault_of_our_own_is_an_outcome_too(monkeypatch, executor):
+    """If not even the failure can be put into words, the call ends all the same, and its thread goes on."""
+
+    def perform(*_: Any) -> Any:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("asyncgraph.executors.thread.perform", perform)
+        with pytest.raises(MemoryError):
+            await _value_of(executor, int)
+    assert await _value_of(executor, int) == 0
+
+
+async def _value_of(executor: ThreadExecutor, function: Callable[[], Any]) -> Any:
+    sink = Sink()
+    executor.start(Call(function, (), {}, contextvars.copy_context(), "key", sink))
+    await sink.delivered.wait()
+    ((value, error),) = sink.outcomes
+    if error is not None:
+        raise error
+    return value

@@ -237,7 +237,7 @@ async def test_limits_are_kept() -> None:
     lock = threading.Lock()
     now = {"thread": 0, "loop": 0}
     most = {"thread": 0, "loop": 0}
-    barrier = threading.Barrier(3)
+    barrier, five = threading.Barrier(3), asyncio.Barrier(5)
 
     def in_thread(_: int) -> None:
         with lock:
@@ -250,7 +250,7 @@ async def test_limits_are_kept() -> None:
     async def on_loop(_: int) -> None:
         now["loop"] += 1
         most["loop"] = max(most["loop"], now["loop"])
-        await asyncio.sleep(0)
+        await five.wait()  # and five of these
         now["loop"] -= 1
 
     async with Runtime(threads=3, concurrency=5) as runtime:
