@@ -37,7 +37,9 @@ def test_a_broken_link_is_noticed(tmp_path):
 
 def test_the_traceback_in_the_readme_is_what_is_printed(tmp_path):
     """The script in README.md, run as a user would, prints the traceback that stands behind it."""
-    blocks = re.findall(r"^```(python|text)\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.M | re.S)
+    blocks = re.findall(
+        r"^```(python|text)\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
     (shown,) = [text for kind, text in blocks if kind == "text" and text.startswith("Traceback")]
     (script,) = [text for kind, text in blocks if kind == "python" and "traceback.print_exc()" in text]
     (tmp_path / "report.py").write_text(script)
@@ -45,7 +47,7 @@ def test_the_traceback_in_the_readme_is_what_is_printed(tmp_path):
         [sys.executable, "report.py"], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=True
     )
     # Which expression of a line failed is marked differently by each version of Python.
-    printed = re.sub(r"^ *[~^]+\n", "", finished.stderr, flags=re.M).replace(f"{tmp_path}/", "")
+    printed = re.sub(r"^ *[~^]+\n", "", finished.stderr, flags=re.MULTILINE).replace(f"{tmp_path}/", "")
     printed = re.sub(r'".*(/asyncgraph/.*)", line \d+', r'"...\1", line ...', printed)
     assert printed == shown
 

@@ -84,6 +84,7 @@ class ThreadExecutor:
     def _work(self) -> None:
         calls, outcomes = self._calls, self._outcomes
         while (call := calls.get()) is not None:
+            outcome: tuple[Any, BaseException | None]
             try:
                 outcome = call.context.run(perform, call.function, call.args, call.kwargs, call.key)
             except BaseException as error:  # in our own code, for want of memory: nobody must wait for ever

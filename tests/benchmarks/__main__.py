@@ -28,7 +28,7 @@ def report(workload: Workload, items: int, figures: dict[str, list[float]]) -> N
     for name, each in figures.items():
         median = statistics.median(each)
         spread = f"{min(each):.2f} to {max(each):.2f}"
-        print(f"  {name:<20}{median:>10.2f} µs   {median / ours:>7.2f} ×   ({spread})", flush=True)
+        print(f"  {name:<20}{median:>10.2f} µs   {median / ours:>7.2f} x   ({spread})", flush=True)
 
 
 def main() -> None:
