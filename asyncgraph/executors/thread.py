@@ -41,7 +41,7 @@ class ThreadExecutor:
         self.slots = slots
         self._loop = loop
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
-        self._outcomes: deque[tuple[Call, Any, BaseException | None]] = deque()
+        self._outcomes: deque[tuple[Call, tuple[Any, BaseException | None]]] = deque()
         self._is_waking = False
         self._threads: list[threading.Thread] = []
         # Threads that are, or will be without waiting for a user's function, ready for a call.
@@ -84,15 +84,14 @@ class ThreadExecutor:
     def _work(self) -> None:
         calls, outcomes = self._calls, self._outcomes
         while (call := calls.get()) is not None:
-            outcome: tuple[Any, BaseException | None]
             try:
-                outcome = call.context.run(perform, call.function, call.args, call.kwargs, call.key)
-            except BaseException as error:  # in our own code, for want of memory: nobody must wait for ever
-                outcome = None, error
-            outcomes.append((call, *outcome))
+                value, error = call.context.run(perform, call.function, call.args, call.kwargs, call.key)
+            except BaseException as fault:  # in our own code, for want of memory: nobody must wait for ever
+                value, error = None, fault
+            outcomes.append((call, value, error))
             # Before the loop hears of the outcome: whoever waits for it may then rely on nothing here
             # holding the arguments, the value or the exception any more.
-            del call, outcome
+            del call, value, error
             self._wake_loop()
 
     def _wake_loop(self) -> None:
@@ -108,9 +107,9 @@ class ThreadExecutor:
         outcomes = self._outcomes
         try:
             while outcomes:
-                call, value, error = outcomes.popleft()
+                call, outcome = outcomes.popleft()
                 self._idle += 1
-                call.deliver(value, error)
+                call.deliver(*outcome)
         finally:
             if outcomes:  # Ctrl-C came between
                 self._wake_loop()
