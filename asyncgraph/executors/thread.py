@@ -41,7 +41,7 @@ class ThreadExecutor:
         self.slots = slots
         self._loop = loop
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
-        self._outcomes: deque[tuple[Call, tuple[Any, BaseException | None]]] = deque()
+        self._outcomes: deque[tuple[Call, Any, BaseException | None]] = deque()
         self._is_waking = False
         self._threads: list[threading.Thread] = []
         # Threads that are, or will be without waiting for a user's function, ready for a call.
@@ -107,9 +107,9 @@ class ThreadExecutor:
         outcomes = self._outcomes
         try:
             while outcomes:
-                call, outcome = outcomes.popleft()
+                call, value, error = outcomes.popleft()
                 self._idle += 1
-                call.deliver(*outcome)
+                call.deliver(value, error)
         finally:
             if outcomes:  # Ctrl-C came between
                 self._wake_loop()
