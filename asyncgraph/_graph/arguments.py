@@ -1,14 +1,15 @@
 """The search for nodes in arguments, and the templates that put their values in place.
 
-Containers (list, tuple, namedtuple, set, frozenset, dict with its keys, slice, dataclass instance)
-are searched to any depth without recursion. One without nodes is passed on untouched, as in an
-ordinary call; one with nodes is copied into a `Template` at once, so that changing it later does not
-change the graph. What a node is, this module learns from the class handed to `search`.
+Containers (list, tuple, namedtuple, set, frozenset, deque, dict with its keys, OrderedDict, defaultdict,
+slice, dataclass instance) are searched to any depth without recursion. One without nodes is passed on
+untouched, as in an ordinary call; one with nodes is copied into a `Template` at once, so that changing it
+later does not change the graph. What a node is, this module learns from the class handed to `search`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, NoneType
@@ -20,7 +21,11 @@ ATOMS = frozenset(
     | {FunctionType, BuiltinFunctionType, memoryview}
 )
 
-_CONTAINERS = frozenset({list, tuple, set, frozenset, dict, slice})
+# Containers that are searched, beside namedtuples and dataclasses. Subclasses of these are not: how to
+# rebuild them, they alone know.
+_MAPPINGS = frozenset({dict, OrderedDict, defaultdict})
+_COLLECTIONS = frozenset({list, tuple, set, frozenset, deque})
+_CONTAINERS = _MAPPINGS | _COLLECTIONS | {slice}
 
 _Build = Callable[[list[Any]], Any]
 
@@ -158,9 +163,9 @@ class _Search:
 def _items_of(value: Any, node_type: type) -> list[Any] | None:
     """The items of a container that is searched; None for one where a scan of the types shows no nodes."""
     kind = type(value)
-    if kind is list or kind is tuple or kind is set or kind is frozenset:
+    if kind in _COLLECTIONS:
         return list(value) if _may_hold_nodes(value, node_type) else None
-    if kind is dict:
+    if kind in _MAPPINGS:
         if _may_hold_nodes(value, node_type) or _may_hold_nodes(value.values(), node_type):
             return [each for pair in value.items() for each in pair]
         return None
@@ -191,6 +196,12 @@ def _builder_of(container: Any) -> _Build:
         return _build_dict
     if kind is slice:
         return _build_slice
+    if kind is defaultdict:
+        return partial(_build_defaultdict, container.default_factory)
+    if kind is OrderedDict:
+        return _build_ordered_dict
+    if kind is deque:
+        return partial(deque, maxlen=container.maxlen)
     if hasattr(kind, "__dataclass_fields__"):
         return partial(_build_dataclass, _blank(container))
     if hasattr(kind, "_fields"):
@@ -201,6 +212,14 @@ def _builder_of(container: Any) -> _Build:
 
 def _build_dict(items: list[Any]) -> dict[Any, Any]:
     return dict(zip(items[::2], items[1::2], strict=True))
+
+
+def _build_ordered_dict(items: list[Any]) -> OrderedDict[Any, Any]:
+    return OrderedDict(_build_dict(items))
+
+
+def _build_defaultdict(factory: Callable[[], Any] | None, items: list[Any]) -> defaultdict[Any, Any]:
+    return defaultdict(factory, _build_dict(items))
 
 
 def _build_slice(items: list[Any]) -> slice:

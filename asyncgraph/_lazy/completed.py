@@ -47,6 +47,8 @@ def as_completed(
         >>> sorted([value async for node, value in as_completed(squares)])
         [1, 4, 9]
     """
+    if isinstance(nodes, Delayed):
+        raise TypeError("as_completed takes several nodes, as in as_completed([node]); for one, `await` it")
     requested = list({id(node): node for node in nodes}.values())
     for node in requested:
         if not isinstance(node, Delayed):

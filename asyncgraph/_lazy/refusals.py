@@ -61,10 +61,14 @@ class Refusals:
     def __reversed__(self) -> NoReturn:
         refuse("reversed(node)", "write node[::-1] for a sequence, or reverse inside a delayed function")
 
-    def __format__(self, spec: str) -> str:
-        if spec:
-            refuse("formatting a node", f"write delayed(format)(node, {spec!r})")
-        return repr(self)
+    def __format__(self, spec: str) -> NoReturn:
+        # Without a format, too: f"/items/{node}" would silently ask for the wrong page.
+        refuse(
+            "formatting a node, as in f'{node}',",
+            f"write delayed('{{:{spec}}}'.format)(node)"
+            if spec
+            else "write delayed('{}'.format)(node), or f'{node!r}' to show which node it is",
+        )
 
     def __enter__(self) -> NoReturn:
         refuse("`with node:`", "open and close inside a delayed function")

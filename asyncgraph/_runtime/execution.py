@@ -109,6 +109,7 @@ class Execution:
         self._errors: dict[int, BaseException] = {}
         # Calls of functions that turned out to be coroutines, each waiting for a slot of their lane.
         self._coroutines: deque[_Coroutine] = deque()
+        self._capacities = [(lane, lanes[lane].slots.capacity) for lane in lanes.with_slots]
         # By lane, the slots that it has.
         self._held = dict.fromkeys(lanes.with_slots, 0)
         self._is_broken = False
@@ -178,7 +179,7 @@ class Execution:
         until = time.monotonic() + _SLICE
         while not self.is_stopping:
             has_begun = self._fill_slots(until)
-            task = self.scheduler.take(INLINE, hold_producers=self._is_congested())
+            task = self._take(INLINE)
             if task is not None:
                 self._call_inline(task)
             if time.monotonic() > until:
@@ -203,19 +204,24 @@ class Execution:
 
     def _has_call(self, lane: int) -> bool:
         """Whether there is anything to begin in `lane`."""
-        if self.scheduler.backlog(lane) or (lane == COROUTINE and self._coroutines):
+        if self.scheduler.is_ready(lane) and (self.scheduler.backlog(lane) or not self._is_congested()):
             return True
-        return self.scheduler.is_ready(lane) and not self._is_congested()
+        return lane == COROUTINE and bool(self._coroutines)
+
+    def _take(self, lane: int) -> int | None:
+        """The first task of `lane` that need not wait."""
+        hold = bool(self.scheduler.producers.get(lane)) and self._is_congested()
+        return self.scheduler.take(lane, hold_producers=hold)
 
     def _is_congested(self) -> bool:
         """Whether producers are to wait, because what they feed waits for slots already.
 
         Their products would only pile up in memory.
         """
-        scheduler, lanes = self.scheduler, self._lanes
-        if len(self._coroutines) >= lanes[COROUTINE].slots.capacity:
-            return True
-        return any(scheduler.backlog(lane) >= lanes[lane].slots.capacity for lane in lanes.with_slots)
+        for lane, capacity in self._capacities:
+            if self.scheduler.backlog(lane) >= capacity:
+                return True
+        return len(self._coroutines) >= self._lanes[COROUTINE].slots.capacity
 
     def _claim(self, lane: int) -> bool:
         # In a run inside a node, the slot that its first call would wait for may be the one that this
@@ -242,7 +248,7 @@ class Execution:
         if lane == COROUTINE and self._coroutines:
             self._call(*self._coroutines.popleft(), lane)
             return
-        task = self.scheduler.take(lane, hold_producers=self._is_congested())
+        task = self._take(lane)
         assert task is not None
         prepared = self._prepare(task)
         if prepared is None:

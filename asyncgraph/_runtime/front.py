@@ -169,7 +169,8 @@ def run(main: Node[T] | Coroutine[Any, Any, T] | Awaitable[T]) -> T:
             "an event loop is running here already: `await` the node (or the coroutine) instead"
         )
     if not isinstance(main, Awaitable):
-        raise TypeError(f"run() takes a node or a coroutine, not {main!r}")
+        hint = ": call it, as in run(main())" if callable(main) else ""
+        raise TypeError(f"run() takes a node or a coroutine, not {main!r}{hint}")
     coroutine: Coroutine[Any, Any, T] = main if asyncio.iscoroutine(main) else _awaited(main)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

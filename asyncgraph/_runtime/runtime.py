@@ -238,7 +238,7 @@ def check_request(nodes: tuple[Any, ...], timeout: object, runtime: object = Non
         raise TypeError("there is nothing to compute: give at least one node")
     for node in nodes:
         if not isinstance(node, Node) and callable(node):
-            raise TypeError(f"{node!r} is a function and not a node: call it, as in compute(function(...))")
+            raise TypeError(f"{node!r} is a function and not a node: call it, as in `await function(...)`")
         if inspect.isawaitable(node) and not isinstance(node, Node):
             raise TypeError(f"{node!r} is not a node: make its function `delayed` and call that")
     check_options(timeout, runtime)

@@ -97,6 +97,9 @@ a, b, c = Leaf("A"), Leaf("B"), Leaf("C")
         ({a, 1}, {"A", 1}),
         (frozenset({a, 1}), frozenset({"A", 1})),
         ({"k": a, b: {c: 1}}, {"k": "A", "B": {"C": 1}}),
+        (collections.OrderedDict(k=a, l=[b]), collections.OrderedDict(k="A", l=["B"])),
+        (collections.defaultdict(list, k=[a]), collections.defaultdict(list, k=["A"])),
+        (collections.deque([a, 1], maxlen=2), collections.deque(["A", 1], maxlen=2)),
         (slice(a, None, b), slice("A", None, "B")),
         (Frozen([a]), Frozen(["A"])),
         (Slotted({"k": a}), Slotted({"k": "A"})),
@@ -113,6 +116,12 @@ def test_every_container_is_searched_and_rebuilt(value, expected):
     assert type(result) is type(value)
     assert result == expected
     assert repr(value) == before
+
+
+def test_what_a_container_is_beside_its_items_is_kept():
+    """A defaultdict keeps its factory, a deque its greatest length."""
+    assert filled(collections.defaultdict(list, k=a)).default_factory is list
+    assert filled(collections.deque([a], maxlen=3)).maxlen == 3
 
 
 def test_nodes_are_found_in_order_of_appearance():
@@ -149,7 +158,7 @@ def test_a_dataclass_is_copied_and_not_constructed():
         len,
         object(),
         Keywords(k=a),
-        collections.deque([a]),
+        collections.Counter({"k": a}),
         Order,
         Point,
     ],

@@ -41,7 +41,7 @@ REFUSALS = {
     "[1, 2][node]": ("a node as an index", "use it inside a delayed function"),
     "hex(node)": ("a node as an index or a count", "use it inside a delayed function"),
     "reversed(node)": ("reversed(node)", "write node[::-1]"),
-    "f'{node:>10}'": ("formatting a node", "write delayed(format)(node, '>10')"),
+    "f'{node:>10}'": ("formatting a node", "write delayed('{:>10}'.format)(node)"),
     "with node: pass": ("`with node:`", "open and close inside a delayed function"),
     "node += [1]": ("`node += list`", "write node = node + ..."),
     "node *= [1]": ("`node *= list`", "write node = node * ..."),
@@ -90,12 +90,14 @@ async def test_the_ways_round_work():
     assert await delayed(len)(node) == 3
     assert await delayed(operator.contains)(node, 2) is True
     assert await node[::-1] == [2, 1, 3]
-    assert await delayed(format)(node[0], ">3") == "  3"
+    assert await delayed("{:>3}".format)(node[0]) == "  3"
     assert await delayed(int)(delayed("7")) == 7
     assert await operator.add(node, [4]) == [3, 1, 2, 4]
 
 
-def test_formatting_without_a_format_shows_the_node():
-    """A node in an f-string, for a log, is shown as it prints."""
+def test_a_node_can_be_shown_but_not_be_text():
+    """In an f-string a node would be text that looks right; asked for on purpose, it shows which it is."""
     node = delayed(1)
-    assert f"{node}" == str(node) == repr(node)
+    with pytest.raises(TypeError, match=r"write delayed\('\{\}'\.format\)\(node\)"):
+        f"{node}"
+    assert f"{node!r}" == f"{node!s}" == repr(node)

@@ -214,6 +214,12 @@ def test_what_is_no_node_is_refused_at_the_call(wrong: Any) -> None:
         as_completed([inc(1), wrong])
 
 
+def test_a_single_node_is_refused_with_what_to_write() -> None:
+    """A node in place of a list of nodes is not mistaken for one to unpack."""
+    with pytest.raises(TypeError, match=r"takes several nodes, as in as_completed\(\[node\]\)"):
+        as_completed(delayed(1))
+
+
 async def test_timeout() -> None:
     """Time up is a TimeoutError from the iteration; what was there has been given."""
     gates = Gates(2)

@@ -297,8 +297,8 @@ def _function() -> None:
 
 WRONG = [
     ((), TypeError, "there is nothing to compute: give at least one node"),
-    ((_function,), TypeError, "is a function and not a node: call it, as in compute(function(...))"),
-    ((inc,), TypeError, "is a function and not a node: call it, as in compute(function(...))"),
+    ((_function,), TypeError, "is a function and not a node: call it, as in `await function(...)`"),
+    ((inc,), TypeError, "is a function and not a node: call it, as in `await function(...)`"),
     ((inc(1), _function), TypeError, "is a function and not a node"),
 ]
 
