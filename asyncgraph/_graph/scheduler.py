@@ -12,7 +12,8 @@ States of a task, and the only ways between them::
        │          │          ├──────> waiting       (it returned a node: `expand`)
        │          │          └──────> cancelled     (`stop`)
        ├──────────┴─────────────────> cancelled     (`cancel`)
-       └────────────────────────────> failed        (something it needs has failed)
+       ├────────────────────────────> failed        (something it needs has failed)
+       └────────────────────────────> finished      (the node that it returned has)
 
 Laws, which `validate` checks:
 
