@@ -385,5 +385,7 @@ def by_recursion(value):
         parts = [by_recursion(each) for each in value]
         made = [part for part, _ in parts]
         kind = Point._make if isinstance(value, Point) else type(value)
-        return kind(made), sum(count for _, count in parts)
+        count = sum(count for _, count in parts)
+        # A set without nodes stays the same object: another equal one may come in another order.
+        return (kind(made) if count else value), count
     return value, 0
