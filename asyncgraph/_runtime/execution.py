@@ -26,7 +26,7 @@ from asyncgraph._runtime.notes import add_note, describe, not_run, path_to
 from asyncgraph.errors import CycleError, InternalError
 from asyncgraph.executors.base import Call
 from asyncgraph.executors.loop import awaiting, call_inline, failure_on_loop
-from asyncgraph.executors.process.safe_text import safe_repr
+from asyncgraph.executors.safe_text import safe_repr
 
 __all__ = ["Execution", "OnOutput", "current_execution", "is_inside"]
 

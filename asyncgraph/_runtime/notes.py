@@ -9,7 +9,7 @@ from typing import Any
 from asyncgraph._graph.node import Node, key_of, site_of
 from asyncgraph._graph.scheduler import Scheduler
 from asyncgraph.errors import AsyncgraphError, DependencyError
-from asyncgraph.executors.process.safe_text import safe_repr
+from asyncgraph.executors.safe_text import safe_repr
 
 __all__ = ["add_note", "describe", "not_run", "path_to"]
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from asyncgraph.errors import NodeExitedError
-from asyncgraph.executors.process.safe_text import safe_repr
+from asyncgraph.executors.safe_text import safe_repr
 
 __all__ = ["Call", "Deliver", "Executor", "failure_of", "perform", "without_own_frames"]
 

@@ -29,7 +29,7 @@ from asyncgraph.errors import RuntimeClosedError, SerializationError, WorkerStar
 from asyncgraph.executors.base import Call, without_own_frames
 from asyncgraph.executors.process.channel import BEGUN, HELLO, VALUE
 from asyncgraph.executors.process.handle import Job, Worker
-from asyncgraph.executors.process.safe_text import describe_error
+from asyncgraph.executors.safe_text import describe_error
 
 __all__ = ["ProcessExecutor"]
 

@@ -21,7 +21,7 @@ import cloudpickle
 
 from asyncgraph.errors import SerializationError
 from asyncgraph.executors.base import without_own_frames
-from asyncgraph.executors.process.safe_text import describe_error, safe_repr
+from asyncgraph.executors.safe_text import describe_error, safe_repr
 
 __all__ = ["PROTOCOL", "Pickler", "dumps", "pickle_call", "pickle_result"]
 

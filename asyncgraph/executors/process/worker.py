@@ -28,7 +28,7 @@ from asyncgraph.executors.process.channel import (
     read_frame,
     write_frame,
 )
-from asyncgraph.executors.process.safe_text import describe_error
+from asyncgraph.executors.safe_text import describe_error
 
 __all__ = ["main"]
 
