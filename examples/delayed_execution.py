@@ -38,7 +38,7 @@ pending = generator(2, 3)
 print(f"  {next(pending)}, then {next(pending, None)}")
 
 print("A node: its arguments may be work that is not done either, and what depends on what is known.")
-lazy_area = delayed(area)
+lazy_area = delayed(area, executor="loop")  # It is tiny, and in two threads at once its prints would mix.
 side = lazy_area(2, 3)
 volume = lazy_area(side, 10) + lazy_area(side, 100)
 for key, task in volume.graph.items():
