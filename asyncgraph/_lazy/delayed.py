@@ -13,6 +13,7 @@ from asyncgraph._graph.function import Function, is_async, name_of, target_of
 from asyncgraph._graph.node import NO_KWARGS, Node
 from asyncgraph._lazy.node import Delayed, build_node
 from asyncgraph._lazy.pickling import load, reference_to
+from asyncgraph._runtime.options import whole_number
 
 __all__ = ["DelayedFunction", "DelayedMethod", "delayed", "value_node"]
 
@@ -261,12 +262,8 @@ def _check_options(executor: object, name: object, nout: object) -> None:
         raise TypeError(f"name= takes a string, not {name!r}")
     if name == "":
         raise ValueError("name= takes a string that is not empty")
-    if nout is None:
-        return
-    if not isinstance(nout, int) or isinstance(nout, bool):
-        raise TypeError(f"nout= takes a number of items, not {nout!r}")
-    if nout < 1:
-        raise ValueError(f"nout= takes a number of items of at least 1, not {nout}")
+    if nout is not None:
+        whole_number("nout", nout, of="number of items")
 
 
 def _refuse_generators(call: _Callable) -> None:
