@@ -1,18 +1,29 @@
-"""A plan: a graph prepared for running, its nodes numbered and its edges turned into lists of numbers.
+"""A plan: a graph prepared for running, its nodes in order and its edges turned into lists of numbers.
 
 The number of a node is its place in a depth-first order, dependencies before dependents. It is also
 the node's priority: of all that is ready, the lowest number goes first, which finishes what was begun
 before it begins anything new, and so keeps few results alive.
+
+A plan does not change, so that many runs can share it. What a run may not need, it works out when it is
+first asked for.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from functools import cached_property
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
-from asyncgraph._graph.node import Node, in_dependency_order
+from asyncgraph._graph.function import Function
+from asyncgraph._graph.node import Node, in_dependency_order, in_tree_order
 
-__all__ = ["Plan"]
+__all__ = ["Plan", "dependents_of"]
+
+_function_of = attrgetter("_function")
+_dependencies_of = attrgetter("_dependencies")
 
 
 class Plan:
@@ -20,25 +31,53 @@ class Plan:
 
     Attributes:
         nodes: The nodes, by number.
-        number: The number of each node, by its `id`.
-        dependencies: By number, the numbers of a node's dependencies, in order of appearance; one
-            that appears twice is listed twice, here and in `dependents`.
-        dependents: By number, the numbers of a node's dependents.
-        outputs: The numbers of the nodes asked for.
+        requested: The nodes asked for; one may be there twice.
+        is_tree: Whether every node is needed once: by one other, or as one output.
     """
 
-    __slots__ = ("dependencies", "dependents", "nodes", "number", "outputs")
-
     def __init__(self, outputs: Iterable[Node[Any]]) -> None:
-        requested = list(outputs)
-        self.nodes = in_dependency_order(requested)
-        self.number = {id(node): number for number, node in enumerate(self.nodes)}
-        number = self.number
-        self.dependencies: list[tuple[int, ...]] = [
-            tuple([number[id(each)] for each in node._dependencies]) for node in self.nodes
-        ]
-        self.dependents = dependents_of(self.dependencies)
-        self.outputs = [number[id(node)] for node in requested]
+        self.requested = list(outputs)
+        nodes = in_tree_order(self.requested)
+        self.is_tree = nodes is not None
+        self.nodes = in_dependency_order(self.requested) if nodes is None else nodes
+
+    # What follows is made by passes of `map` and the like, which take a third of the time of a loop.
+
+    @cached_property
+    def functions(self) -> frozenset[Function]:
+        """The functions that the nodes call."""
+        return frozenset(map(_function_of, self.nodes))
+
+    @cached_property
+    def number(self) -> dict[Node[Any], int]:
+        """The number of each node."""
+        return dict(zip(self.nodes, range(len(self.nodes)), strict=True))
+
+    @cached_property
+    def outputs(self) -> list[int]:
+        """The numbers of the nodes asked for."""
+        return [self.number[node] for node in self.requested]
+
+    @cached_property
+    def dependencies(self) -> list[tuple[int, ...]]:
+        """By number, the numbers of a node's dependencies, in order of appearance.
+
+        One that appears twice is listed twice, here and in `dependents`.
+        """
+        number_of = self.number.__getitem__
+        return [tuple(map(number_of, each)) if each else () for each in map(_dependencies_of, self.nodes)]
+
+    @cached_property
+    def dependents(self) -> list[list[int]]:
+        """By number, the numbers of a node's dependents."""
+        return dependents_of(self.dependencies)
+
+    @cached_property
+    def uses(self) -> Counter[Node[Any]]:
+        """How often each node's value is taken: by dependents, and once for each output that it is."""
+        uses = Counter(chain.from_iterable(map(_dependencies_of, self.nodes)))
+        uses.update(set(self.requested))
+        return uses
 
 
 def dependents_of(dependencies: list[tuple[int, ...]]) -> list[list[int]]:

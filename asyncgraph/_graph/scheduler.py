@@ -28,7 +28,8 @@ Laws, which `validate` checks:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
@@ -59,6 +60,8 @@ class Scheduler:
         lanes: For each task, the number of the lane in which it will run. A lane is a queue of ready
             tasks that share slots; what it stands for is known to the caller alone.
         outputs: The tasks whose results are kept to the end.
+        finished: So many tasks, the first ones, have finished already.
+        results: The results of these that are still needed, by task. What is not here is released.
 
     Attributes:
         state: For each task, one of the states above.
@@ -95,6 +98,8 @@ class Scheduler:
         dependents: Sequence[list[int]],
         lanes: Sequence[int],
         outputs: Iterable[int],
+        finished: int = 0,
+        results: Mapping[int, Any] | None = None,
     ) -> None:
         count = len(dependencies)
         self.dependencies = dependencies
@@ -115,12 +120,19 @@ class Scheduler:
         self._rank: dict[int, int] = {}
         self._task_at: dict[int, int] = {}
         self._is_own = False
-        # By lane: tasks whose dependencies have finished, and apart from them tasks that have none,
-        # which only produce and may be held back. Both are heaps.
+        # By lane: tasks whose dependencies have finished, as a heap, and apart from them tasks that have
+        # none, which only produce and may be held back. These become ready first to last, so that no heap
+        # is needed, which would take 0.4 µs for each of 50 000.
         self.ready: dict[int, list[int]] = {lane: [] for lane in set(lanes)}
-        self.producers: dict[int, list[int]] = {lane: [] for lane in set(lanes)}
-        for task in range(count):
+        self.producers: dict[int, deque[int]] = {lane: deque() for lane in self.ready}
+        if finished:
+            self._skip(finished, results or {})
+        producers = self.producers
+        for task in range(finished, count):
             if not dependencies[task]:
+                self.state[task] = READY
+                producers[lanes[task]].append(task)
+            elif not self._missing[task]:
                 self._make_ready(task)
 
     # -- what to start
@@ -132,7 +144,7 @@ class Scheduler:
         if ready and not (producers and producers[0] < ready[0]):
             rank = heappop(ready)
         elif producers:
-            rank = heappop(producers)
+            rank = producers.popleft()
         else:
             return None
         task = rank if rank >= 0 else self._task_at[rank]
@@ -164,22 +176,23 @@ class Scheduler:
             The tasks that finished: this one, and those that had returned its node.
         """
         finished = [task]
+        state, missing, aliases = self.state, self._missing, self._aliases
         for current in finished:
-            self.state[current] = FINISHED
             self.remaining -= 1
-            self.results[current] = result
-            missing = self._missing
+            if self._uses[current]:
+                state[current] = FINISHED
+                self.results[current] = result
+            else:
+                state[current] = RELEASED
             for dependent in self.dependents[current]:
                 missing[dependent] -= 1
                 # A dependent may also have failed meanwhile, through another dependency.
-                if not missing[dependent] and self.state[dependent] == WAITING:
-                    if dependent in self._aliases:
+                if not missing[dependent] and state[dependent] == WAITING:
+                    if dependent in aliases:
                         self.consume(dependent)
                         finished.append(dependent)
                     else:
                         self._make_ready(dependent)
-            if not self._uses[current]:
-                self._release(current)
         return finished
 
     def fail(self, task: int, behind: int | None = None) -> list[int]:
@@ -211,8 +224,8 @@ class Scheduler:
 
     def cancel(self) -> None:
         """Nothing more is to start: whatever is not running yet is cancelled."""
-        for heap in (*self.ready.values(), *self.producers.values()):
-            heap.clear()
+        for queue in (*self.ready.values(), *self.producers.values()):
+            queue.clear()
         for task, state in enumerate(self.state):
             if state == WAITING or state == READY:
                 self._end(task, CANCELLED)
@@ -252,7 +265,8 @@ class Scheduler:
         self.state[task] = WAITING
         ended = []
         for new in range(first, first + len(lanes)):
-            ended += self._connect(new, dependencies[new - first])
+            if dependencies[new - first]:
+                ended += self._connect(new, dependencies[new - first])
         return ended + self._connect(task, (root,))
 
     def final(self, task: int) -> int:
@@ -263,10 +277,23 @@ class Scheduler:
 
     # -- inside
 
+    def _skip(self, finished: int, results: Mapping[int, Any]) -> None:
+        """The first tasks are finished: what they took is taken, and what they gave is there or released."""
+        missing, uses = self._missing, self._uses
+        self.remaining -= finished
+        self.state[:finished] = [RELEASED] * finished
+        for task in range(finished):
+            for dependency in self.dependencies[task]:
+                uses[dependency] -= 1
+            for dependent in self.dependents[task]:
+                missing[dependent] -= 1
+        for task, result in results.items():
+            self.state[task] = FINISHED
+            self.results[task] = result
+
     def _make_ready(self, task: int) -> None:
         self.state[task] = READY
-        heaps = self.ready if self.dependencies[task] else self.producers
-        heappush(heaps[self.lanes[task]], self._rank.get(task, task) if self._rank else task)
+        heappush(self.ready[self.lanes[task]], self._rank.get(task, task) if self._rank else task)
 
     def _release(self, task: int) -> None:
         # Also called for a task that failed or was cancelled, which has no result to drop.
@@ -297,7 +324,7 @@ class Scheduler:
             self._rank[first + offset] = lowest + offset
             self._task_at[lowest + offset] = first + offset
             self.ready.setdefault(lanes[offset], [])
-            self.producers.setdefault(lanes[offset], [])
+            self.producers.setdefault(lanes[offset], deque())
         self._dependencies.extend(dependencies)
         self._dependents.extend([] for _ in range(count))
         self._lanes.extend(lanes)
@@ -306,6 +333,11 @@ class Scheduler:
         self._missing.extend([0] * count)
         self._uses.extend([0] * count)
         self.remaining += count
+        # Before all that are there, the lowest in front, so that they stay sorted.
+        for task in reversed(range(first, first + count)):
+            if not self._dependencies[task]:
+                self.state[task] = READY
+                self.producers[self._lanes[task]].appendleft(self._rank[task])
 
     def _connect(self, task: int, dependencies: tuple[int, ...]) -> list[int]:
         """Let a task that waits for nothing yet wait for `dependencies`; or end it, if it need not.

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
 from functools import lru_cache
 from types import FrameType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from asyncgraph._graph.arguments import ATOMS, search
 from asyncgraph._graph.function import Function
@@ -254,6 +254,9 @@ class Delayed(Refusals, Node[T_co]):
         return build_node(_ROUND, (self, ndigits), NO_KWARGS, sys._getframe(1))
 
 
+# `object.__new__`, known to the type checkers as what makes a node.
+new_node: Callable[[type[Node[Any]]], Any] = object.__new__
+
 _EQUAL = Function(operator.eq, "eq", "loop")
 _UNEQUAL = Function(operator.ne, "ne", "loop")
 _POW = Function(pow, "pow", "loop")
@@ -268,41 +271,49 @@ def build_node(
     Raises:
         ValueError: A container among the arguments holds nodes and itself.
     """
-    dependencies: list[Any] = []
-    searched: list[Any] | None = None
-    for position, value in enumerate(args):
-        kind = type(value)
-        if kind is Delayed:
-            dependencies.append(value)
-        elif kind not in ATOMS:
-            found = search(value, Node, dependencies)
-            if found is not value:
-                searched = list(args) if searched is None else searched
-                searched[position] = found
-    if kwargs:
-        kwargs = {
-            name: value if type(value) in ATOMS else _searched(value, dependencies)
-            for name, value in kwargs.items()
-        }
-    node = Node[Any].__new__(Node)
-    Node.__init__(
-        node,
-        function,
-        args if searched is None else tuple(searched),
-        kwargs or NO_KWARGS,
-        # Where all arguments are nodes, one tuple serves for both.
-        args if len(dependencies) == len(args) and searched is None and not kwargs else tuple(dependencies),
-        frame.f_code,
-        frame.f_lasti,
-    )
+    dependencies: tuple[Any, ...] | None = () if kwargs else simple_dependencies(args)
+    if dependencies is None or kwargs:
+        args, kwargs, dependencies = _search_arguments(args, kwargs)
+    # Not by calling the class: `__init__` and its frame are half of what a node costs.
+    node = new_node(Node)
+    node._function = function
+    node._args = args
+    node._kwargs = kwargs or NO_KWARGS
+    node._dependencies = dependencies
+    node._code = frame.f_code
+    node._lasti = frame.f_lasti
+    node._key = None
     # A `Delayed` refuses assignment, which would make setting its own fields through the slots'
     # descriptors three times as slow: it becomes one when it is complete.
     node.__class__ = Delayed
-    return node  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
+    return cast("Delayed[Any]", node)
 
 
-def _searched(value: Any, dependencies: list[Any]) -> Any:
+def simple_dependencies(args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """The nodes among arguments that are all nodes or atoms; None where there may be others inside."""
+    count = 0
+    for value in args:
+        if type(value) is Delayed:
+            count += 1
+        elif type(value) not in ATOMS:
+            return None
+    if count == len(args):
+        return args  # one tuple serves for both
+    return tuple([value for value in args if type(value) is Delayed]) if count else ()
+
+
+def _search_arguments(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], Mapping[str, Any], tuple[Any, ...]]:
+    """Both kinds of arguments with templates for containers with nodes inside, and all the nodes."""
+    found: list[Any] = []
+    searched = tuple([_searched(value, found) for value in args])
+    named = {name: _searched(value, found) for name, value in kwargs.items()}
+    return searched, named, tuple(found)
+
+
+def _searched(value: Any, found: list[Any]) -> Any:
     if type(value) is Delayed:
-        dependencies.append(value)
+        found.append(value)
         return value
-    return search(value, Node, dependencies)
+    return search(value, Node, found)

@@ -11,21 +11,32 @@ import asyncio
 import contextvars
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from functools import partial
 from types import CoroutineType
-from typing import Any
+from typing import Any, NoReturn
 
-from asyncgraph._graph.arguments import Template
 from asyncgraph._graph.function import Function, is_async
 from asyncgraph._graph.node import NO_KWARGS, Node, in_dependency_order, key_of
 from asyncgraph._graph.plan import Plan
-from asyncgraph._graph.scheduler import CANCELLED, FAILED, RELEASED, Scheduler
-from asyncgraph._runtime.lanes import COROUTINE, EXECUTORS, INLINE, Lanes
+from asyncgraph._graph.scheduler import (
+    CANCELLED,
+    FAILED,
+    FINISHED,
+    RELEASED,
+    RUNNING,
+    STATES,
+    WAITING,
+    Scheduler,
+)
+from asyncgraph._runtime.arguments import resolve
+from asyncgraph._runtime.lanes import COROUTINE, EXECUTORS, INLINE, PROCESS, THREAD, Lanes
 from asyncgraph._runtime.notes import add_note, describe, not_run, path_to
+from asyncgraph._runtime.runner import Runner, failure_in, turn
+from asyncgraph._runtime.straight import Straight
 from asyncgraph.errors import CycleError, InternalError
 from asyncgraph.executors.base import Call
-from asyncgraph.executors.loop import awaiting, call_inline, failure_on_loop
+from asyncgraph.executors.loop import failure_on_loop
 from asyncgraph.executors.safe_text import safe_repr
 
 __all__ = ["Execution", "OnOutput", "current_execution", "is_inside"]
@@ -33,7 +44,7 @@ __all__ = ["Execution", "OnOutput", "current_execution", "is_inside"]
 # Called with each requested node when it is over: its value, or its error.
 OnOutput = Callable[[Node[Any], Any, BaseException | None], None]
 
-# A call that turned out to be a coroutine: its task, and what to call.
+# A call that gives something to await: its task, and what to call.
 _Coroutine = tuple[int, Callable[..., Any], tuple[Any, ...], Mapping[str, Any]]
 
 # How long an execution works before it lets the loop serve others, in seconds: short beside the 10 ms
@@ -61,9 +72,13 @@ def is_inside(lanes: Lanes) -> bool:
 class Execution:
     """One execution of a plan.
 
+    A plan whose nodes all run on the loop goes the straight way as far as that leads; everything else,
+    and what is left of it, is for the scheduler.
+
     Args:
         lanes: Where calls run.
-        outputs: The nodes that are asked for.
+        plan: What to run.
+        given: The values of the first nodes of the plan, which are not called.
         keep_going: After a failure, run on all that does not depend on it.
         on_output: Told about each output, in order of arrival, with its value or error; values are not
             kept then. None keeps them for `outcome_of`.
@@ -71,8 +86,7 @@ class Execution:
 
     Attributes:
         nodes: The nodes, by the scheduler's numbers.
-        scheduler: The state; gone, as the nodes, when it is over.
-        states: The state of each task, which stays.
+        scheduler: The state, where there is one; gone, as the nodes, when the execution is over.
         running: The calls that executors have, by number, with the lane in which each runs.
         failure: The error that the execution stopped for, or None.
         is_stopping: Whether nothing more is begun.
@@ -82,43 +96,56 @@ class Execution:
     def __init__(
         self,
         lanes: Lanes,
-        outputs: list[Node[Any]],
+        plan: Plan,
         *,
+        given: Mapping[Node[Any], Any],
         keep_going: bool,
         on_output: OnOutput | None,
         on_over: Callable[[], None],
     ) -> None:
-        plan = Plan(outputs)
         self.nodes = plan.nodes
-        self.scheduler = Scheduler(
-            plan.dependencies,
-            plan.dependents,
-            [lanes.number_of(node._function) for node in plan.nodes],
-            plan.outputs,
-        )
-        self.states = self.scheduler.state
+        self.scheduler: Scheduler | None = None
         self.running: dict[int, tuple[int, Call]] = {}
         self.failure: BaseException | None = None
         self.is_stopping = False
         self.is_over = False
-        self._number = plan.number
+        self._plan = plan
         self._lanes = lanes
         self._keep_going = keep_going
         self._on_output = on_output
         self._on_over = on_over
         self._errors: dict[int, BaseException] = {}
+        self._runners: set[Runner] = set()
+        # How many runners are waiting for their next turn, and how many may be added in the next.
+        self._waiting_turn = 0
+        self._new_runners = 1
         # Calls of functions that turned out to be coroutines, each waiting for a slot of their lane.
         self._coroutines: deque[_Coroutine] = deque()
         self._capacities = [(lane, lanes[lane].slots.capacity) for lane in lanes.with_slots]
+        self._coroutine_slots = lanes[COROUTINE].slots
         # By lane, the slots that it has.
         self._held = dict.fromkeys(lanes.with_slots, 0)
         self._is_broken = False
         self._is_awake = False
+        # When the present slice ends; None between slices.
+        self._until: float | None = None
         self._loop = asyncio.get_running_loop()
         self._is_nested = current_execution() is not None
         self._context = contextvars.copy_context()
         self._context.run(_current.set, self)
-        self.wake()
+        self._lane_of = {function: lanes.number_of(function) for function in plan.functions}
+        # The state of each task, which stays.
+        self._states: list[int] | None = None
+        self._number: dict[Node[Any], int] = {}
+        # The queues of all lanes but that of the runners.
+        self._off_runners: list[Collection[int]] = []
+        self._straight: Straight | None = None
+        if on_output is None and not set(self._lane_of.values()) - {INLINE, COROUTINE}:
+            self._straight = Straight(plan, self._context, given, _SLICE)
+            self._add_runner()
+        else:
+            self._schedule(len(given), given)
+            self.wake()
 
     def wake(self) -> None:
         """See soon what there is to do."""
@@ -134,7 +161,25 @@ class Execution:
 
     def is_running(self, aio_task: asyncio.Task[Any] | None) -> bool:
         """Whether `aio_task` is that of a node of this execution."""
-        return any(call.handle is aio_task for _, call in self.running.values() if call.handle is not None)
+        return aio_task in self._runners
+
+    def running_keys(self) -> list[str]:
+        """The keys of the nodes that are being computed."""
+        inside = [runner.get_name() for runner in self._runners if runner.task is not None]
+        return sorted([*inside, *(call.key for _, call in self.running.values())])
+
+    def counts(self) -> list[int]:
+        """How many nodes are in each of the scheduler's states."""
+        counts = [0] * len(STATES)
+        if self._states is not None:
+            for state in self._states:
+                counts[state] += 1
+        elif self._straight is not None:
+            position = self._straight.position
+            counts[FINISHED] = position
+            counts[RUNNING] = int(self._straight.is_inside)
+            counts[WAITING] = len(self._plan.nodes) - position - counts[RUNNING]
+        return counts
 
     def stop(self) -> None:
         """Begin nothing more, and stop what is running; it is over when that has ended."""
@@ -142,8 +187,9 @@ class Execution:
             return
         self.is_stopping = True
         self._lanes.forget(self)
-        calls = [partial(self._lanes[lane].executor.cancel, call) for lane, call in self.running.values()]
-        steps: list[Callable[[], object]] = [self.scheduler.cancel, self._drop_coroutines, *calls]
+        steps: list[Callable[[], object]] = [self._leave_straight, self._cancel_tasks, self._drop_coroutines]
+        steps += [partial(self._lanes[lane].executor.cancel, call) for lane, call in self.running.values()]
+        steps.append(self._cancel_runners)
         for step in steps:
             try:
                 step()
@@ -151,49 +197,116 @@ class Execution:
                 self._break_off(error)
         self.wake()
 
+    def abandon(self) -> None:
+        """The loop is gone: nothing can be done any more, nor need asyncio complain of each task."""
+        self.is_over = True
+        for runner in self._runners:
+            runner.silence()
+
     def outcome_of(self, node: Node[Any]) -> tuple[Any, BaseException | None]:
         """`(value, None)` or `(None, error)` for an output, when the execution is over."""
-        return self._outcome(self._number[id(node)])
+        if self._straight is not None:
+            return self._straight.values[node], None
+        return self._outcome(self._number[node])
+
+    # -- the straight way, and the end of it
+
+    async def _go_straight(self, runner: Runner, straight: Straight) -> None:
+        outcome = await straight.walk(runner, self._cover)
+        if self._straight is not None and not straight.is_done:
+            self._leave_straight()
+        if outcome is not None:
+            # In no variable: a frame behind those in an error's traceback would keep it alive.
+            self._settle_coroutine(runner, *outcome)
+
+    def _cover(self, runner: Runner) -> bool:
+        """Before coroutines in a slice: get a slot, and see to it that one that suspends is noticed."""
+        self.wake()
+        return runner.has_slot or self._claim_for(runner)
+
+    def _leave_straight(self) -> None:
+        """Make a scheduler of what has been done so far; the node that is being computed is running."""
+        straight, self._straight = self._straight, None
+        if straight is None:
+            return
+        straight.is_left = True
+        self._schedule(straight.position, straight.values)
+        if straight.is_inside:
+            (runner,) = self._runners
+            lane = self._lane_of[self.nodes[straight.position]._function]
+            runner.task = self._scheduler.take(lane)
+            assert runner.task == straight.position
+            self._scheduler.consume(runner.task)
+
+    def _schedule(self, finished: int, results: Mapping[Node[Any], Any]) -> None:
+        plan = self._plan
+        self._number = number = plan.number
+        self.scheduler = Scheduler(
+            plan.dependencies,
+            plan.dependents,
+            [self._lane_of[node._function] for node in plan.nodes],
+            plan.outputs,
+            finished,
+            {number[node]: value for node, value in results.items()},
+        )
+        self._states = self.scheduler.state
+        self._note_queues()
+
+    def _note_queues(self) -> None:
+        scheduler = self._scheduler
+        self._off_runners = [
+            queue
+            for lane in scheduler.ready
+            if lane != COROUTINE
+            for queue in (scheduler.ready[lane], scheduler.producers[lane])
+        ]
 
     # -- what is ready
 
     def _work(self) -> None:
         self._is_awake = False
+        self._until = None
         if self.is_over:
             return
         try:
-            if not self.is_stopping:
+            if self._straight is not None and self._straight.is_inside:
+                self._leave_straight()  # its node is suspended
+            if self.scheduler is not None and not self.is_stopping:
                 self._begin_what_is_ready()
+                self._add_runners()
+                if not self._is_awake:
+                    self._lanes.renounce(self)
                 self._check_progress()
         except BaseException as error:
             self._break_off(error)
             if not isinstance(error, Exception):
                 raise  # Ctrl-C, in the midst of our own work: it is the loop's to pass on
-        if not self.running and (self._is_broken or not self.scheduler.remaining):
-            self.is_over = True
-            self._lanes.forget(self)
-            self._on_over()
-            self._let_go()
+        self._check_over()
 
     def _begin_what_is_ready(self) -> None:
-        until = time.monotonic() + _SLICE
-        while not self.is_stopping:
+        """Begin all that is not for runners, until the slice is over."""
+        until = self._until or time.monotonic() + _SLICE
+        while any(self._off_runners) and not self.is_stopping:
             has_begun = self._fill_slots(until)
             task = self._take(INLINE)
             if task is not None:
                 self._call_inline(task)
+            elif not has_begun:
+                break  # what is ready has no slot: it is woken for one
+            self._open_slice()
             if time.monotonic() > until:
-                self.wake()
                 break
-            if task is None and not has_begun:
-                break
-        if not self._is_awake:
-            self._lanes.renounce(self)
+
+    def _open_slice(self) -> None:
+        """Something has been done: the time for more in this turn of the loop is limited from now on."""
+        if self._until is None:
+            self._until = time.monotonic() + _SLICE
+            self.wake()  # `_work` ends the slice, in the next turn
 
     def _fill_slots(self, until: float) -> bool:
-        """Begin what finds a slot; whether that was anything."""
+        """Begin what finds a slot of an executor; whether that was anything."""
         has_begun = False
-        for lane in self._lanes.with_slots:
+        for lane in (PROCESS, THREAD):
             while self._has_call(lane) and self._claim(lane):
                 self._start(lane)
                 has_begun = True
@@ -204,24 +317,27 @@ class Execution:
 
     def _has_call(self, lane: int) -> bool:
         """Whether there is anything to begin in `lane`."""
-        if self.scheduler.is_ready(lane) and (self.scheduler.backlog(lane) or not self._is_congested()):
+        scheduler = self._scheduler
+        if scheduler.is_ready(lane) and (scheduler.backlog(lane) or not self._is_congested()):
             return True
         return lane == COROUTINE and bool(self._coroutines)
 
     def _take(self, lane: int) -> int | None:
         """The first task of `lane` that need not wait."""
-        hold = bool(self.scheduler.producers.get(lane)) and self._is_congested()
-        return self.scheduler.take(lane, hold_producers=hold)
+        scheduler = self._scheduler
+        hold = bool(scheduler.producers.get(lane)) and self._is_congested()
+        return scheduler.take(lane, hold_producers=hold)
 
     def _is_congested(self) -> bool:
         """Whether producers are to wait, because what they feed waits for slots already.
 
         Their products would only pile up in memory.
         """
+        ready = self._scheduler.ready
         for lane, capacity in self._capacities:
-            if self.scheduler.backlog(lane) >= capacity:
+            if lane in ready and len(ready[lane]) >= capacity:
                 return True
-        return len(self._coroutines) >= self._lanes[COROUTINE].slots.capacity
+        return len(self._coroutines) >= self._coroutine_slots.capacity
 
     def _claim(self, lane: int) -> bool:
         # In a run inside a node, the slot that its first call would wait for may be the one that this
@@ -237,17 +353,132 @@ class Execution:
 
     def _check_progress(self) -> None:
         """An execution that waits for nothing would wait for ever: rather than hang, say so."""
-        if self.running or self._is_awake or not self.scheduler.remaining or self._lanes.will_wake(self):
+        if self.running or self._runners or self._is_awake or self._lanes.will_wake(self):
             return
-        raise AssertionError(f"{self.scheduler.remaining} tasks remain, and it waits for nothing")
+        if self._scheduler.remaining:
+            raise AssertionError(f"{self._scheduler.remaining} tasks remain, and it waits for nothing")
+
+    # -- coroutines
+
+    def _add_runners(self) -> None:
+        """Let runners take coroutines that are ready, if all those there are have suspended in one.
+
+        Twice as many as last time: if they suspend, a thousand are at work after ten turns of the loop;
+        if they do not, one takes them all, and none was made in vain.
+        """
+        if self._waiting_turn:
+            return
+        for _ in range(self._new_runners):
+            if not (self._has_call(COROUTINE) and self._claim(COROUTINE)):
+                return
+            self._add_runner(has_slot=True)
+            self._waiting_turn += 1
+        self._new_runners *= 2
+
+    def _add_runner(self, *, has_slot: bool = False) -> None:
+        runner = Runner(self._run_coroutines(), self._context, self._loop, self._name_of)
+        runner.has_slot = has_slot
+        self._runners.add(runner)
+
+    async def _run_coroutines(self) -> None:
+        """What a runner does."""
+        runner = asyncio.current_task()
+        assert isinstance(runner, Runner)
+        self._waiting_turn -= runner.has_slot
+        try:
+            if self._straight is not None:
+                await self._go_straight(runner, self._straight)
+            if self.scheduler is not None:
+                await self._serve(runner)
+        except asyncio.CancelledError as error:
+            self._give_up(error)  # not by us: the loop is being shut down, and cancels all of its tasks
+        except GeneratorExit:
+            self.abandon()  # the runner is being thrown away: its loop is gone
+            raise
+        except BaseException as error:
+            self._break_off(error)
+            if not isinstance(error, Exception):
+                self._loop.call_soon(_raise, error)
+        finally:
+            if not self.is_over:
+                self._end(runner)
+
+    async def _serve(self, runner: Runner) -> None:
+        """Take coroutines that are ready, one after another, until none is."""
+        while (coroutine := self._next_coroutine(runner)) is not None:
+            runner.task, function, args, kwargs = coroutine
+            del coroutine
+            self._open_slice()
+            try:
+                value, error = await function(*args, **kwargs), None
+            except BaseException as raised:
+                value, error = None, failure_in(runner, raised, self.nodes[runner.task])
+            del args, kwargs
+            self._settle_coroutine(runner, value, error)
+            del value, error
+            if not runner.is_clean():
+                break
+            if self._coroutine_slots.is_wanted_besides(self):
+                # After one node it is the turn of another run.
+                runner.has_slot = False
+                self._give_back(COROUTINE)
+            if self._off_runners and any(self._off_runners):
+                self._begin_what_is_ready()
+            if self._until is not None and time.monotonic() > self._until:
+                self._waiting_turn += 1
+                try:
+                    await turn()
+                finally:
+                    self._waiting_turn -= 1
+
+    def _next_coroutine(self, runner: Runner) -> _Coroutine | None:
+        """The first coroutine that is ready, if the runner has a slot for it or gets one."""
+        while not self.is_stopping:
+            if not runner.has_slot and not (self._has_call(COROUTINE) and self._claim_for(runner)):
+                break
+            if self._coroutines:
+                return self._coroutines.popleft()
+            task = self._take(COROUTINE)
+            if task is None:
+                break
+            prepared = self._prepare(task)
+            if prepared is not None:
+                function, args, kwargs = prepared
+                return task, function.call, args, kwargs
+        return None
+
+    def _claim_for(self, runner: Runner) -> bool:
+        runner.has_slot = self._claim(COROUTINE)
+        return runner.has_slot
+
+    def _settle_coroutine(self, runner: Runner, value: Any, error: BaseException | None) -> None:
+        task, runner.task = runner.task, None
+        assert task is not None
+        if error is None and runner.is_to_be_cancelled() and not self.is_stopping:
+            error = asyncio.CancelledError()
+        self._settle(task, COROUTINE, value, error)
+
+    def _name_of(self, runner: Runner) -> str:
+        if self._straight is not None and not self._straight.is_done:
+            return key_of(self.nodes[self._straight.position])
+        return "asyncgraph" if runner.task is None else key_of(self.nodes[runner.task])
+
+    def _cancel_runners(self) -> None:
+        for runner in list(self._runners):
+            if runner.task is not None:
+                runner.cancel()
+
+    def _end(self, runner: Runner) -> None:
+        self._runners.discard(runner)
+        if runner.has_slot:
+            self._give_back(COROUTINE)
+        self.wake()
+        self._check_over()
 
     # -- calls
 
     def _start(self, lane: int) -> None:
         """Begin a task, with the slot of `lane` that has been claimed."""
-        if lane == COROUTINE and self._coroutines:
-            self._call(*self._coroutines.popleft(), lane)
-            return
         task = self._take(lane)
         assert task is not None
         prepared = self._prepare(task)
@@ -258,6 +489,7 @@ class Execution:
         if function.is_dynamic and is_async(args[0]):
             self._coroutines.append((task, args[0], args[1:], kwargs))
             self._give_back(lane)
+            self.wake()
         else:
             self._call(task, function.call, args, kwargs, lane)
 
@@ -290,28 +522,37 @@ class Execution:
     def _call_inline(self, task: int) -> None:
         prepared = self._prepare(task)
         if prepared is not None:
-            function, args, kwargs = prepared
-            key = key_of(self.nodes[task])
             # The outcome in no variable: this frame is behind those in the traceback of an error.
-            self._settle(task, INLINE, *call_inline(function.call, args, kwargs, self._context.copy(), key))
+            self._settle(task, INLINE, *self._outcome_inline(task, *prepared))
+
+    def _outcome_inline(
+        self, task: int, function: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[Any, BaseException | None]:
+        try:
+            return self._context.copy().run(function.call, *args, **kwargs), None
+        except BaseException as error:
+            return None, failure_on_loop(error, key_of(self.nodes[task]))
 
     def _prepare(self, task: int) -> tuple[Function, tuple[Any, ...], Mapping[str, Any]] | None:
         """The call with its arguments resolved; None if that failed, and with it the task."""
-        node = self.nodes[task]
+        node, scheduler = self.nodes[task], self._scheduler
+        args = node._args
         try:
-            args = tuple([self._resolved(value) for value in node._args])
-            kwargs = {name: self._resolved(value) for name, value in node._kwargs.items()}
+            if node._dependencies is args:  # the usual case, without a detour by the nodes' numbers
+                results = scheduler.results
+                args = tuple([results[each] for each in scheduler.dependencies[task]])
+                kwargs: Mapping[str, Any] = NO_KWARGS
+            else:
+                args, kwargs = resolve(node, self._value_of)
         except BaseException as error:  # for instance for a list as the value of a node in a set
-            self.scheduler.consume(task)
-            self._fail(task, self.scheduler.lanes[task], failure_on_loop(error, key_of(node)))
+            scheduler.consume(task)
+            self._fail(task, scheduler.lanes[task], failure_on_loop(error, key_of(node)))
             return None
-        self.scheduler.consume(task)
+        scheduler.consume(task)
         return node._function, args, kwargs
 
-    def _resolved(self, value: Any) -> Any:
-        if isinstance(value, Node):
-            return self.scheduler.results[self._number[id(value)]]
-        return value.fill(self._resolved) if type(value) is Template else value
+    def _value_of(self, node: Node[Any]) -> Any:
+        return self._scheduler.results[self._number[node]]
 
     def _delivered(self, task: int, lane: int, value: Any, error: BaseException | None) -> None:
         """What an executor calls with an outcome."""
@@ -332,7 +573,7 @@ class Execution:
             self._settle_stopped(task, value, error)
         elif isinstance(error, asyncio.CancelledError):
             # Not by us: the loop is being shut down, and cancels all of its tasks.
-            self.scheduler.stop(task)
+            self._scheduler.stop(task)
             self._give_up(error)
         elif error is not None:
             self._fail(task, lane, error)
@@ -340,12 +581,13 @@ class Execution:
             self._expand(task, lane, value)
         elif type(value) is CoroutineType:
             # From a plain function that returned one, as `lambda: fetch(url)` does.
-            self._coroutines.append((task, awaiting, (value,), NO_KWARGS))
+            self._coroutines.append((task, _awaiting, (value,), NO_KWARGS))
+            self.wake()
         else:
-            self._announce(self.scheduler.finish(task, value))
+            self._announce(self._scheduler.finish(task, value))
 
     def _settle_stopped(self, task: int, value: Any, error: BaseException | None) -> None:
-        self.scheduler.stop(task)
+        self._scheduler.stop(task)
         if type(value) is CoroutineType:
             value.close()
         if error is None or isinstance(error, asyncio.CancelledError) or error is self.failure:
@@ -361,15 +603,15 @@ class Execution:
     def _drop_coroutines(self) -> None:
         while self._coroutines:
             task, function, args, _ = self._coroutines.popleft()
-            self.scheduler.stop(task)
-            if function is awaiting:
+            self._scheduler.stop(task)
+            if function is _awaiting:
                 args[0].close()
 
     def _fail(self, task: int, lane: int, error: BaseException) -> None:
-        path = path_to(task, self.nodes, self.scheduler)
+        path = path_to(task, self.nodes, self._scheduler)
         describe(error, self.nodes[task], path, EXECUTORS[lane])
         self._errors[task] = error
-        failed = [task, *self.scheduler.fail(task)]
+        failed = [task, *self._scheduler.fail(task)]
         if self._keep_going and isinstance(error, Exception):
             self._announce(failed)
         else:
@@ -382,26 +624,29 @@ class Execution:
 
     def _expand(self, task: int, lane: int, root: Node[Any]) -> None:
         """The task's function has returned a node: compute that in its place."""
-        scheduler, number, first = self.scheduler, self._number, len(self.nodes)
+        if self.nodes is self._plan.nodes:  # which other runs may share
+            self.nodes, self._number = self.nodes.copy(), self._number.copy()
+        scheduler, number, first = self._scheduler, self._number, len(self.nodes)
 
         def is_at_hand(node: Node[Any]) -> bool:
-            known = number.get(id(node))
+            known = number.get(node)
             return known is not None and scheduler.state[known] not in (RELEASED, CANCELLED)
 
         new = in_dependency_order([root], is_at_hand)
-        added = {id(node): first + offset for offset, node in enumerate(new)}
+        added = {node: first + offset for offset, node in enumerate(new)}
         edges = [
-            tuple([added[id(each)] if id(each) in added else number[id(each)] for each in node._dependencies])
+            tuple([added[each] if each in added else number[each] for each in node._dependencies])
             for node in new
         ]
         lanes = [self._lanes.number_of(node._function) for node in new]
         try:
-            ended = scheduler.expand(task, edges, lanes, added[id(root)] if new else number[id(root)])
+            ended = scheduler.expand(task, edges, lanes, added[root] if new else number[root])
         except CycleError as error:
             self._fail(task, lane, error)
             return
         self.nodes.extend(new)
         number.update(added)
+        self._note_queues()
         self._announce(ended)
 
     def _announce(self, tasks: list[int]) -> None:
@@ -409,12 +654,12 @@ class Execution:
         if self._on_output is None:
             return
         for task in tasks:
-            if task in self.scheduler.outputs:
+            if task in self._scheduler.outputs:
                 self._on_output(self.nodes[task], *self._outcome(task))
-                self.scheduler.give_up(task)
+                self._scheduler.give_up(task)
 
     def _outcome(self, task: int) -> tuple[Any, BaseException | None]:
-        scheduler = self.scheduler
+        scheduler = self._scheduler
         if scheduler.state[task] != FAILED:
             return scheduler.results[task], None
         origin = scheduler.behind[task]
@@ -424,6 +669,28 @@ class Execution:
         return None, not_run(self.nodes[task], path, self.nodes[origin], self._errors[origin])
 
     # -- the end
+
+    @property
+    def _scheduler(self) -> Scheduler:
+        assert self.scheduler is not None
+        return self.scheduler
+
+    def _cancel_tasks(self) -> None:
+        self._scheduler.cancel()
+
+    def _check_over(self) -> None:
+        """Conclude, if nothing is running and nothing will."""
+        if self.is_over or self.running or self._runners:
+            return
+        if self._straight is not None:
+            is_finished = self._straight.is_done
+        else:
+            is_finished = self.scheduler is not None and not self.scheduler.remaining
+        if is_finished or self._is_broken:
+            self.is_over = True
+            self._lanes.forget(self)
+            self._on_over()
+            self._let_go()
 
     def _break_off(self, error: BaseException) -> None:
         """Asyncgraph itself has failed, or was interrupted: end with that, rather than hang."""
@@ -445,7 +712,21 @@ class Execution:
 
     def _let_go(self) -> None:
         """Keep nothing of the graph or its values: whoever still has the run has their own reasons."""
+        if self._straight is not None:
+            self._states = [FINISHED] * len(self.nodes)
+            self._straight = None
         self._context = contextvars.Context()
         self._errors.clear()
         self.failure = None
-        del self.scheduler, self.nodes, self._number, self._on_output, self._on_over
+        self.scheduler = None
+        self._off_runners = []
+        del self.nodes, self._plan, self._number, self._lane_of, self._on_output, self._on_over
+
+
+async def _awaiting(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Await a coroutine that was made elsewhere."""
+    return await coroutine
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error

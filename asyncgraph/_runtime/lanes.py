@@ -13,7 +13,6 @@ from collections.abc import Callable
 from asyncgraph._graph.function import Function
 from asyncgraph._runtime.slots import Claimant, Slots
 from asyncgraph.executors.base import Executor
-from asyncgraph.executors.loop import LoopExecutor
 from asyncgraph.executors.thread import ThreadExecutor
 
 __all__ = ["COROUTINE", "EXECUTORS", "INLINE", "PROCESS", "THREAD", "Lane", "Lanes"]
@@ -62,7 +61,7 @@ class Lanes:
         self, concurrency: int, threads: int, processes: int, loop: asyncio.AbstractEventLoop
     ) -> None:
         self._lanes = {
-            COROUTINE: Lane(LoopExecutor, concurrency, loop),
+            COROUTINE: Lane(_no_executor, concurrency, loop),
             THREAD: Lane(ThreadExecutor, threads, loop),
             PROCESS: Lane(_make_process_executor, processes, loop),
         }
@@ -93,6 +92,10 @@ class Lanes:
     def executors(self) -> list[Executor]:
         """Those that have been made."""
         return [lane.made for lane in self._lanes.values() if lane.made is not None]
+
+
+def _no_executor(slots: int, loop: asyncio.AbstractEventLoop) -> Executor:
+    raise AssertionError("coroutines are run by runners")
 
 
 def _make_process_executor(slots: int, loop: asyncio.AbstractEventLoop) -> Executor:

@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from asyncgraph._graph.arguments import Template
 from asyncgraph._graph.node import Node
-from asyncgraph._graph.scheduler import STATES
+from asyncgraph._graph.plan import Plan
 from asyncgraph._runtime.execution import Execution, OnOutput, current_execution
 from asyncgraph._runtime.lanes import Lanes
 from asyncgraph.executors.loop import failure_on_loop
@@ -60,7 +60,8 @@ class Run(Generic[T_co]):
         self,
         lanes: Lanes,
         shape: Any,
-        outputs: list[Node[Any]],
+        plan: Plan,
+        given: Mapping[Node[Any], Any],
         *,
         timeout: float | None,
         return_exceptions: bool,
@@ -76,7 +77,12 @@ class Run(Generic[T_co]):
         self._over: asyncio.Future[T_co] = self._loop.create_future()
         self._timer = None if timeout is None else self._loop.call_later(timeout, self._expire, timeout)
         self._execution = Execution(
-            lanes, outputs, keep_going=return_exceptions, on_output=on_output, on_over=self._conclude
+            lanes,
+            plan,
+            given=given,
+            keep_going=return_exceptions,
+            on_output=on_output,
+            on_over=self._conclude,
         )
 
     def __await__(self) -> Generator[Any, None, T_co]:
@@ -111,9 +117,7 @@ class Run(Generic[T_co]):
 
     def statistics(self) -> Statistics:
         """How far the run is."""
-        counts = [0] * len(STATES)
-        for state in self._execution.states:
-            counts[state] += 1
+        counts = self._execution.counts()
         waiting, ready, running, finished, failed, cancelled, released = counts
         return Statistics(
             nodes=sum(counts),
@@ -172,6 +176,10 @@ class Run(Generic[T_co]):
         if cancelled is not None:
             raise cancelled
 
+    def abandon(self) -> None:
+        """The loop is gone, and nothing can be done any more."""
+        self._execution.abandon()
+
     def add_done_callback(self, callback: Callable[[Run[T_co]], object]) -> None:
         """Call `callback(run)` soon after the run is over."""
         self._over.add_done_callback(lambda _: callback(self))
@@ -180,7 +188,7 @@ class Run(Generic[T_co]):
 
     def _expire(self, timeout: float) -> None:
         if not self._execution.is_stopping:
-            running = sorted(call.key for _, call in self._execution.running.values())
+            running = self._execution.running_keys()
             still = ", ".join(running[:5]) + (", ..." if len(running) > 5 else "")
             self._interruption = TimeoutError(
                 f"not finished within {timeout:g} s; still running: {still or 'nothing'}"

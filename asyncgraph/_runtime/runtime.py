@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from asyncgraph._graph.arguments import search
 from asyncgraph._graph.node import Node
+from asyncgraph._graph.plan import Plan
 from asyncgraph._runtime.execution import OnOutput, is_inside
 from asyncgraph._runtime.lanes import Lanes
 from asyncgraph._runtime.options import check_seconds, whole_number
@@ -145,7 +146,7 @@ class Runtime:
         else:
             shape = search(request, Node, outputs)
         run: Run[Any] = Run(
-            lanes, shape, outputs, timeout=timeout, return_exceptions=return_exceptions, on_output=on_output
+            lanes, shape, Plan(outputs), {}, timeout=timeout, return_exceptions=return_exceptions, on_output=on_output
         )
         self._runs.add(run)
         run.add_done_callback(self._runs.discard)
@@ -188,6 +189,8 @@ class Runtime:
         self._is_closed = True
         if self._is_of_parent():
             return
+        for run in self._runs:
+            run.abandon()
         for executor in self._executors():
             executor.close()
 

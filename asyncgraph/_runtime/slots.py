@@ -68,6 +68,11 @@ class Slots:
         self._waiting.pop(claimant, None)
         self.renounce(claimant)
 
+    def is_wanted_besides(self, claimant: Claimant) -> bool:
+        """Whether somebody else waits for a slot."""
+        waiting = self._waiting
+        return bool(waiting) and (len(waiting) > 1 or claimant not in waiting)
+
     def will_wake(self, claimant: Claimant) -> bool:
         """Whether the claimant waits for a slot, or has been woken for one."""
         return claimant in self._waiting or claimant in self._promised

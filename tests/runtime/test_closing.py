@@ -11,7 +11,7 @@ import pytest
 
 from asyncgraph import Runtime, compute, delayed, run, start
 from asyncgraph.errors import RuntimeClosedError
-from asyncgraph.executors.loop import LoopExecutor
+from asyncgraph.executors.process import ProcessExecutor
 
 
 class Held:
@@ -194,14 +194,17 @@ def test_a_block_in_a_task_that_the_end_of_the_loop_cancels():
 async def test_an_executor_that_cannot_be_closed_does_not_keep_the_others(monkeypatch):
     """Its error leaves the block, after all others have been closed."""
 
-    async def fail(self):
+    close = ProcessExecutor.aclose
+
+    async def close_and_fail(self):
+        await close(self)
         raise OSError("stuck")
 
-    monkeypatch.setattr(LoopExecutor, "aclose", fail)
+    monkeypatch.setattr(ProcessExecutor, "aclose", close_and_fail)
     before = threading.active_count()
     with pytest.raises(OSError, match="stuck"):
-        async with Runtime():
-            await compute(delayed(asyncio.sleep)(0), delayed(abs, executor="thread")(-1))
+        async with Runtime(processes=1):
+            await compute(delayed(abs, executor="process")(0), delayed(abs, executor="thread")(-1))
     assert threading.active_count() == before
 
 

@@ -496,8 +496,8 @@ async def test_a_returned_coroutine_is_stopped_with_its_run() -> None:
     began = asyncio.Barrier(6)
 
     async def fetch() -> None:
-        await began.wait()
         try:
+            await began.wait()
             await asyncio.get_running_loop().create_future()
         finally:
             ended.append("fetch")

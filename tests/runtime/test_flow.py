@@ -10,7 +10,7 @@ import weakref
 import pytest
 
 from asyncgraph import Runtime, compute, delayed, start
-from asyncgraph._runtime import execution
+from asyncgraph._runtime import execution, straight
 
 MANY = 100_000
 
@@ -289,7 +289,8 @@ async def test_consumers_whose_arguments_fail_do_not_stall_their_producers():
 # -- a loop that stays served
 
 
-async def test_the_loop_is_served_between_slices(monkeypatch):
+@pytest.mark.parametrize("has_others", [False, True])
+async def test_the_loop_is_served_between_slices(monkeypatch, has_others):
     """Other coroutines get their turn each time that a slice is over, through a hundred thousand nodes."""
     now = 0.0
     ran = 0
@@ -307,8 +308,11 @@ async def test_the_loop_is_served_between_slices(monkeypatch):
         return value
 
     monkeypatch.setattr(execution, "time", Clock)
+    monkeypatch.setattr(straight, "time", Clock)
     function = delayed(step, executor="loop")
-    run = start([function(number) for number in range(MANY)])
+    # With a thread in the graph, the scheduler is asked about each node.
+    others = [delayed(abs, executor="thread")(-1)] if has_others else []
+    run = start([others, [function(number) for number in range(MANY)]])
 
     async def heartbeat():
         last = ran

@@ -127,10 +127,12 @@ async def test_a_run_inside_a_node():
 
 
 async def test_a_task_of_its_own():
-    """Each coroutine is a task, which is not the caller's nor that of another node."""
+    """Each coroutine is in a task, which is not the caller's nor that of another node at the same time."""
+    together = asyncio.Barrier(2)
 
     @delayed
     async def current() -> Any:
+        await together.wait()
         return asyncio.current_task()
 
     first, second = await compute(current(), current())

@@ -176,7 +176,7 @@ async def test_cancel_from_inside_a_coroutine_node() -> None:
     assert after == []
 
 
-async def test_a_node_cannot_await_its_own_run() -> None:
+async def test_a_node_cannot_await_its_own_run(reports: list[dict[str, Any]]) -> None:
     """Each would wait for the other: the node fails with that, also when it has cancelled the run before."""
     box: list[Any] = []
 
@@ -187,9 +187,13 @@ async def test_a_node_cannot_await_its_own_run() -> None:
     box.append(start(delayed(node)(lambda: None)))
     with pytest.raises(RuntimeError, match="a node awaits the run that it is part of"):
         await box[-1]
+    assert reports == []
     box.append(start(delayed(node)(lambda: [box[-1].cancel()])))
     with pytest.raises(asyncio.CancelledError):
         await box[-1]
+    (complaint,) = reports
+    assert "failed while its run was being cancelled" in complaint["message"]
+    assert "a node awaits the run that it is part of" in str(complaint["exception"])
 
 
 async def test_a_task_made_by_a_node_may_await_its_run() -> None:

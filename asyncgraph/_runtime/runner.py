@@ -1,0 +1,111 @@
+"""Runners: tasks on the event loop, each of which runs one coroutine node after another.
+
+A task of its own for every coroutine would cost more than all the rest of a small node. While a node
+runs, the runner belongs to it alone: it is `asyncio.current_task()`, so that timeouts, task groups and
+cancel scopes in the node work as in any task. A runner that a node leaves in another state than it
+found it in (with context variables set, or cancelled) runs no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
+from operator import is_
+from typing import Any
+
+from asyncgraph._graph.node import Node, key_of
+from asyncgraph.executors.base import without_own_frames
+from asyncgraph.executors.loop import failure_on_loop
+
+__all__ = ["Runner", "failure_in", "turn"]
+
+
+# Made directly and not by the loop's task factory, which is the user's: an eager one would run nodes
+# from within ours.
+class Runner(asyncio.Task[None]):
+    """One task that runs nodes.
+
+    Args:
+        main: The coroutine of the runner, which takes the nodes; it begins in the loop's next turn.
+        base: The context that each node is to find; the runner has a copy of its own.
+        loop: The running loop.
+        name_of: Gives the name of a runner: that of the node it runs.
+
+    Attributes:
+        task: The number of the node that it runs, or None between two.
+        has_slot: Whether it has a slot for coroutines.
+    """
+
+    def __init__(
+        self,
+        main: Coroutine[Any, Any, None],
+        base: Context,
+        loop: asyncio.AbstractEventLoop,
+        name_of: Callable[[Runner], str],
+    ) -> None:
+        self.task: int | None = None
+        self.has_slot = False
+        self._name_of = name_of
+        self._base = base
+        self._own = base.copy()
+        # Of one variable, which is ours, equality tells all. Of the user's the objects have to be the same:
+        # of two empty lists one may be filled later.
+        self._items = list(base.items()) if len(base) > 1 else None
+        super().__init__(main, loop=loop, name="asyncgraph", context=self._own)
+
+    def get_name(self) -> str:
+        """The key of the node that is running."""
+        return self._name_of(self)
+
+    def is_clean(self) -> bool:
+        """Whether the node that has ended left nothing behind that the next one would see."""
+        if self.cancelling() or self.is_to_be_cancelled():
+            return False
+        if self._items is None:
+            return self._own == self._base
+        return len(self._own) == len(self._items) and all(map(_is_same, self._own.items(), self._items))
+
+    def is_to_be_cancelled(self) -> bool:
+        """Whether the node cancelled its own task and then ended without waiting.
+
+        A task that ends like that counts as cancelled, whatever it returned.
+        """
+        pending: bool = self._must_cancel  # type: ignore[attr-defined] # pyright: ignore
+        return pending
+
+    def silence(self) -> None:
+        """Do not complain when the task is destroyed before its end: its loop is gone."""
+        # As `asyncio.gather` does for the tasks that it makes.
+        self._log_destroy_pending = False
+
+
+def failure_in(runner: Runner, error: BaseException, node: Node[Any]) -> BaseException:
+    """What `error`, which `node` has raised in `runner`, is to those who wait for the node.
+
+    Raises:
+        GeneratorExit: `error` is that, and not the node's: the runner is being thrown away, its loop gone.
+    """
+    if isinstance(error, GeneratorExit) and _running_task() is not runner:
+        raise error
+    if isinstance(error, asyncio.CancelledError) and runner.cancelling():
+        return without_own_frames(error)  # somebody has cancelled it: no failure
+    return failure_on_loop(error, key_of(node))
+
+
+def _running_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
+def _is_same(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
+    return all(map(is_, one, other))
+
+
+@types.coroutine
+def turn() -> Generator[None, None, None]:
+    """Let the loop serve everyone else once; half of what `asyncio.sleep(0)` costs."""
+    yield
