@@ -52,14 +52,22 @@ class Template:
     def __init__(self, steps: Sequence[tuple[_Build, list[Any]]]) -> None:
         self.steps = steps
 
-    def fill(self, value_of: Callable[[Any], Any]) -> Any:
-        """The container, with `value_of(item)` in place of every item that is not itself a container.
-
-        `value_of` gives the value of a node and anything else unchanged.
-        """
+    def fill(self, value_of: Callable[[Any], Any], node_type: type) -> Any:
+        """The container, with `value_of(node)` in place of every node, of type `node_type`."""
         made: list[Any] = []
         for build, items in self.steps:
-            made.append(build([made[item.index] if type(item) is Made else value_of(item) for item in items]))
+            if _are_all_nodes(items, node_type):  # four times as fast
+                values = list(map(value_of, items))
+            else:
+                values = [
+                    made[item.index]
+                    if type(item) is Made
+                    else value_of(item)
+                    if isinstance(item, node_type)
+                    else item
+                    for item in items
+                ]
+            made.append(build(values))
         return made[-1]
 
     def replace(self, replaced: Callable[[Any], Any]) -> Template:
@@ -74,7 +82,18 @@ def search(value: Any, node_type: type, found: list[Any]) -> Any:
         ValueError: `value` contains itself and a node, so that it cannot be rebuilt.
     """
     items = None if type(value) in ATOMS else _items_of(value, node_type)
-    return value if items is None else _Search(node_type, found).run(value, items)
+    if items is None:
+        return value
+    if type(value) in _COLLECTIONS and _are_all_nodes(items, node_type):  # ten times as fast
+        found += items
+        return Template([(_builder_of(value), items)])
+    return _Search(node_type, found).run(value, items)
+
+
+def _are_all_nodes(items: list[Any], node_type: type) -> bool:
+    """Whether there is nothing but nodes, as in `total([read(name) for name in names])`."""
+    kinds = set(map(type, items))
+    return len(kinds) == 1 and issubclass(kinds.pop(), node_type)
 
 
 class _Open:

@@ -7,7 +7,38 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Function", "is_async", "name_of", "target_of"]
+__all__ = ["Durations", "Function", "is_async", "name_of", "target_of"]
+
+
+# Of so many calls the mean is made; then older ones count for half.
+_MEMORY = 1000
+
+
+class Durations:
+    """How long the calls of a function have taken.
+
+    Attributes:
+        mean: The mean, in seconds; None as long as nothing is known.
+    """
+
+    __slots__ = ("_calls", "_seconds", "mean")
+
+    def __init__(self) -> None:
+        self.mean: float | None = None
+        self._calls = 0
+        self._seconds = 0.0
+
+    def add(self, seconds: float, calls: int = 1) -> None:
+        """So many more calls have taken so many seconds together.
+
+        Several threads may do this at once: a call that is lost then spoils no mean.
+        """
+        if self._calls > _MEMORY:
+            self._calls //= 2
+            self._seconds /= 2
+        self._calls += calls
+        self._seconds += seconds
+        self.mean = self._seconds / self._calls
 
 
 class Function:
@@ -21,9 +52,10 @@ class Function:
         is_value: Whether its nodes are data: the one argument is the value, and nothing is called.
         is_dynamic: Whether it calls its first argument, so that where it runs shows only then.
         nout: How many items its nodes unpack into, or None.
+        durations: How long its calls take, as far as is known; the same function with other options shares this.
     """
 
-    __slots__ = ("call", "executor", "is_async", "is_dynamic", "is_value", "name", "nout")
+    __slots__ = ("call", "durations", "executor", "is_async", "is_dynamic", "is_value", "name", "nout")
 
     def __init__(
         self,
@@ -35,8 +67,10 @@ class Function:
         is_value: bool = False,
         is_dynamic: bool = False,
         nout: int | None = None,
+        durations: Durations | None = None,
     ) -> None:
         self.call = call
+        self.durations = durations or Durations()
         self.name = name
         self.executor = executor
         self.is_async = is_async

@@ -152,7 +152,7 @@ class Graph(Mapping[str, Task]):
 
     def _as_shown(self, value: Any) -> Any:
         """An argument with a `Ref` for each node, containers rebuilt around them."""
-        return value.fill(self._as_ref) if isinstance(value, Template) else self._as_ref(value)
+        return value.fill(self._as_ref, Node) if isinstance(value, Template) else self._as_ref(value)
 
     def _as_ref(self, value: Any) -> Any:
         return Ref(self._keys[id(value)]) if isinstance(value, Node) else value

@@ -95,7 +95,7 @@ class Scheduler:
     def __init__(
         self,
         dependencies: Sequence[tuple[int, ...]],
-        dependents: Sequence[list[int]],
+        dependents: Sequence[Sequence[int]],
         lanes: Sequence[int],
         outputs: Iterable[int],
         finished: int = 0,
@@ -110,8 +110,8 @@ class Scheduler:
         self.results: list[Any] = [None] * count
         self.behind: dict[int, int] = {}
         self.remaining = count
-        self._missing = [len(each) for each in dependencies]
-        self._uses = [len(each) for each in dependents]
+        self._missing = list(map(len, dependencies))
+        self._uses = list(map(len, dependents))
         for output in self.outputs:
             self._uses[output] += 1
         # For a task that returned a node: the task that computes it. It finishes when that does.
@@ -154,6 +154,10 @@ class Scheduler:
     def backlog(self, lane: int) -> int:
         """How many tasks of `lane` are ready and hold results alive until they are begun."""
         return len(self.ready.get(lane, ()))
+
+    def ready_count(self, lane: int) -> int:
+        """How many tasks of `lane` are ready."""
+        return len(self.ready.get(lane, ())) + len(self.producers.get(lane, ()))
 
     def is_ready(self, lane: int) -> bool:
         """Whether any task of `lane` is ready."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from types import FrameType, MethodType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
-from asyncgraph._graph.function import Function, is_async, name_of, target_of
+from asyncgraph._graph.function import Durations, Function, is_async, name_of, target_of
 from asyncgraph._graph.node import NO_KWARGS, Node
 from asyncgraph._lazy.node import Delayed, build_node
 from asyncgraph._lazy.pickling import load, reference_to
@@ -66,6 +66,7 @@ class DelayedFunction(Generic[P, T]):
             executor=old.executor if executor is None else executor,
             name=old.name if name is None else name,
             nout=old.nout if nout is None else nout,
+            durations=old.durations,
         )
         return DelayedFunction(self.__wrapped__, function)
 
@@ -239,7 +240,14 @@ def _itself(value: Any) -> Any:
     return value
 
 
-def _function_of(call: _Callable, *, executor: str | None, name: str | None, nout: int | None) -> Function:
+def _function_of(
+    call: _Callable,
+    *,
+    executor: str | None,
+    name: str | None,
+    nout: int | None,
+    durations: Durations | None = None,
+) -> Function:
     """The function with its options, each of which is right by itself; raises if they do not go together."""
     awaits = is_async(call)
     if executor is None:
@@ -250,7 +258,7 @@ def _function_of(call: _Callable, *, executor: str | None, name: str | None, nou
             "is for a plain `def`"
         )
     _refuse_generators(call)
-    return Function(call, name or name_of(call), executor, is_async=awaits, nout=nout)
+    return Function(call, name or name_of(call), executor, is_async=awaits, nout=nout, durations=durations)
 
 
 def _check_options(executor: object, name: object, nout: object) -> None:

@@ -129,7 +129,9 @@ class _Builder:
     def _with_nodes(self, values: Iterable[Any]) -> list[Any]:
         """Arguments of a `Task`, with a node for each `Ref` in them."""
         found = [search(value, Ref, []) for value in values]
-        return [each.fill(self._of_ref) if type(each) is Template else self._of_ref(each) for each in found]
+        return [
+            each.fill(self._of_ref, Ref) if type(each) is Template else self._of_ref(each) for each in found
+        ]
 
     def _of_ref(self, item: Any) -> Any:
         return self.nodes[item.key] if isinstance(item, Ref) else item

@@ -39,5 +39,5 @@ def filled(argument: Any, value_of: Callable[[Node[Any]], Any]) -> Any:
     if isinstance(argument, Node):
         return value_of(argument)
     if type(argument) is Template:
-        return argument.fill(lambda item: value_of(item) if isinstance(item, Node) else item)
+        return argument.fill(value_of, Node)
     return argument

@@ -11,11 +11,13 @@ import asyncio
 import contextvars
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sized
 from functools import partial
+from operator import attrgetter
 from types import CoroutineType
 from typing import Any, NoReturn
 
+from asyncgraph._graph.arguments import ATOMS
 from asyncgraph._graph.function import Function, is_async
 from asyncgraph._graph.node import NO_KWARGS, Node, in_dependency_order, key_of
 from asyncgraph._graph.plan import Plan
@@ -30,10 +32,11 @@ from asyncgraph._graph.scheduler import (
     Scheduler,
 )
 from asyncgraph._runtime.arguments import resolve
+from asyncgraph._runtime.bundle import Bundle, Prepared, is_short, share
 from asyncgraph._runtime.lanes import COROUTINE, EXECUTORS, INLINE, PROCESS, THREAD, Lanes
 from asyncgraph._runtime.notes import add_note, describe, not_run, path_to
 from asyncgraph._runtime.runner import Runner, failure_in, turn
-from asyncgraph._runtime.straight import Straight
+from asyncgraph._runtime.straight import UNUSUAL, Straight
 from asyncgraph.errors import CycleError, InternalError
 from asyncgraph.executors.base import Call
 from asyncgraph.executors.loop import failure_on_loop
@@ -50,6 +53,9 @@ _Coroutine = tuple[int, Callable[..., Any], tuple[Any, ...], Mapping[str, Any]]
 # How long an execution works before it lets the loop serve others, in seconds: short beside the 10 ms
 # that a service may stall, long beside the 20 µs that coming back costs.
 _SLICE = 0.002
+
+# Seconds after which a bundle that was meant to take one millisecond is looked at.
+_PATIENCE = 0.005
 
 # The execution whose node is running, for code inside it.
 _current: contextvars.ContextVar[Execution | None] = contextvars.ContextVar(
@@ -104,7 +110,6 @@ class Execution:
         on_over: Callable[[], None],
     ) -> None:
         self.nodes = plan.nodes
-        self.scheduler: Scheduler | None = None
         self.running: dict[int, tuple[int, Call]] = {}
         self.failure: BaseException | None = None
         self.is_stopping = False
@@ -119,9 +124,12 @@ class Execution:
         # How many runners are waiting for their next turn, and how many may be added in the next.
         self._waiting_turn = 0
         self._new_runners = 1
+        # What threads have; and calls that were taken for a thread and are not in a bundle yet, or no more.
+        self._bundles: dict[Bundle, Call] = {}
+        self._calls: deque[Prepared] = deque()
+        self._watch: asyncio.TimerHandle | None = None
         # Calls of functions that turned out to be coroutines, each waiting for a slot of their lane.
         self._coroutines: deque[_Coroutine] = deque()
-        self._capacities = [(lane, lanes[lane].slots.capacity) for lane in lanes.with_slots]
         self._coroutine_slots = lanes[COROUTINE].slots
         # By lane, the slots that it has.
         self._held = dict.fromkeys(lanes.with_slots, 0)
@@ -137,8 +145,13 @@ class Execution:
         # The state of each task, which stays.
         self._states: list[int] | None = None
         self._number: dict[Node[Any], int] = {}
-        # The queues of all lanes but that of the runners.
-        self._off_runners: list[Collection[int]] = []
+        # The queues of all lanes but that of the runners; and those of tasks that hold results until they
+        # are begun, each with the number of slots that it has.
+        self._off_runners: list[Sized] = []
+        self._backlogs: list[tuple[Sized, int]] = []
+        # The way things are done: straight on, or, once that has come to its end, as the scheduler says.
+        self.scheduler: Scheduler
+        self._is_scheduled = False
         self._straight: Straight | None = None
         if on_output is None and not set(self._lane_of.values()) - {INLINE, COROUTINE}:
             self._straight = Straight(plan, self._context, given, _SLICE)
@@ -166,6 +179,7 @@ class Execution:
     def running_keys(self) -> list[str]:
         """The keys of the nodes that are being computed."""
         inside = [runner.get_name() for runner in self._runners if runner.task is not None]
+        inside += [key_of(bundle.current) for bundle in self._bundles]
         return sorted([*inside, *(call.key for _, call in self.running.values())])
 
     def counts(self) -> list[int]:
@@ -189,7 +203,7 @@ class Execution:
         self._lanes.forget(self)
         steps: list[Callable[[], object]] = [self._leave_straight, self._cancel_tasks, self._drop_coroutines]
         steps += [partial(self._lanes[lane].executor.cancel, call) for lane, call in self.running.values()]
-        steps.append(self._cancel_runners)
+        steps += [self._cancel_runners, self._take_bundles_back, self._drop_calls]
         for step in steps:
             try:
                 step()
@@ -216,8 +230,10 @@ class Execution:
         if self._straight is not None and not straight.is_done:
             self._leave_straight()
         if outcome is not None:
-            # In no variable: a frame behind those in an error's traceback would keep it alive.
-            self._settle_coroutine(runner, *outcome)
+            value, error = outcome
+            task, runner.task = runner.task, None
+            assert task is not None
+            self._settle(task, self.scheduler.lanes[task], value, self._error_of(runner, error))
 
     def _cover(self, runner: Runner) -> bool:
         """Before coroutines in a slice: get a slot, and see to it that one that suspends is noticed."""
@@ -234,9 +250,9 @@ class Execution:
         if straight.is_inside:
             (runner,) = self._runners
             lane = self._lane_of[self.nodes[straight.position]._function]
-            runner.task = self._scheduler.take(lane)
+            runner.task = self.scheduler.take(lane)
             assert runner.task == straight.position
-            self._scheduler.consume(runner.task)
+            self.scheduler.consume(runner.task)
 
     def _schedule(self, finished: int, results: Mapping[Node[Any], Any]) -> None:
         plan = self._plan
@@ -244,22 +260,30 @@ class Execution:
         self.scheduler = Scheduler(
             plan.dependencies,
             plan.dependents,
-            [self._lane_of[node._function] for node in plan.nodes],
+            list(map(self._lane_of.__getitem__, map(attrgetter("_function"), plan.nodes))),
             plan.outputs,
             finished,
             {number[node]: value for node, value in results.items()},
         )
+        self._is_scheduled = True
         self._states = self.scheduler.state
         self._note_queues()
 
     def _note_queues(self) -> None:
-        scheduler = self._scheduler
+        scheduler = self.scheduler
         self._off_runners = [
             queue
             for lane in scheduler.ready
             if lane != COROUTINE
             for queue in (scheduler.ready[lane], scheduler.producers[lane])
         ]
+        self._off_runners.append(self._calls)
+        self._backlogs = [
+            (scheduler.ready[lane], self._lanes[lane].slots.capacity)
+            for lane in self._lanes.with_slots
+            if lane in scheduler.ready
+        ]
+        self._backlogs.append((self._coroutines, self._coroutine_slots.capacity))
 
     # -- what is ready
 
@@ -271,7 +295,7 @@ class Execution:
         try:
             if self._straight is not None and self._straight.is_inside:
                 self._leave_straight()  # its node is suspended
-            if self.scheduler is not None and not self.is_stopping:
+            if self._is_scheduled and not self.is_stopping:
                 self._begin_what_is_ready()
                 self._add_runners()
                 if not self._is_awake:
@@ -317,14 +341,14 @@ class Execution:
 
     def _has_call(self, lane: int) -> bool:
         """Whether there is anything to begin in `lane`."""
-        scheduler = self._scheduler
+        scheduler = self.scheduler
         if scheduler.is_ready(lane) and (scheduler.backlog(lane) or not self._is_congested()):
             return True
-        return lane == COROUTINE and bool(self._coroutines)
+        return bool(self._coroutines if lane == COROUTINE else self._calls if lane == THREAD else ())
 
     def _take(self, lane: int) -> int | None:
         """The first task of `lane` that need not wait."""
-        scheduler = self._scheduler
+        scheduler = self.scheduler
         hold = bool(scheduler.producers.get(lane)) and self._is_congested()
         return scheduler.take(lane, hold_producers=hold)
 
@@ -333,11 +357,10 @@ class Execution:
 
         Their products would only pile up in memory.
         """
-        ready = self._scheduler.ready
-        for lane, capacity in self._capacities:
-            if lane in ready and len(ready[lane]) >= capacity:
+        for queue, capacity in self._backlogs:
+            if len(queue) >= capacity:
                 return True
-        return len(self._coroutines) >= self._coroutine_slots.capacity
+        return False
 
     def _claim(self, lane: int) -> bool:
         # In a run inside a node, the slot that its first call would wait for may be the one that this
@@ -353,10 +376,10 @@ class Execution:
 
     def _check_progress(self) -> None:
         """An execution that waits for nothing would wait for ever: rather than hang, say so."""
-        if self.running or self._runners or self._is_awake or self._lanes.will_wake(self):
+        if self.running or self._bundles or self._runners or self._is_awake or self._lanes.will_wake(self):
             return
-        if self._scheduler.remaining:
-            raise AssertionError(f"{self._scheduler.remaining} tasks remain, and it waits for nothing")
+        if self.scheduler.remaining:
+            raise AssertionError(f"{self.scheduler.remaining} tasks remain, and it waits for nothing")
 
     # -- coroutines
 
@@ -384,11 +407,14 @@ class Execution:
         """What a runner does."""
         runner = asyncio.current_task()
         assert isinstance(runner, Runner)
+        runner.has_begun = True
         self._waiting_turn -= runner.has_slot
         try:
+            if runner.was_cancelled_early:
+                raise asyncio.CancelledError
             if self._straight is not None:
                 await self._go_straight(runner, self._straight)
-            if self.scheduler is not None:
+            if self._is_scheduled:
                 await self._serve(runner)
         except asyncio.CancelledError as error:
             self._give_up(error)  # not by us: the loop is being shut down, and cancels all of its tasks
@@ -405,42 +431,55 @@ class Execution:
 
     async def _serve(self, runner: Runner) -> None:
         """Take coroutines that are ready, one after another, until none is."""
-        while (coroutine := self._next_coroutine(runner)) is not None:
+        slots = self._coroutine_slots
+        while runner.has_slot or (self._has_call(COROUTINE) and self._claim_for(runner)):
+            coroutine = self._next_coroutine()
+            if coroutine is None:
+                return
             runner.task, function, args, kwargs = coroutine
             del coroutine
-            self._open_slice()
+            if self._until is None:
+                self._open_slice()
             try:
                 value, error = await function(*args, **kwargs), None
             except BaseException as raised:
                 value, error = None, failure_in(runner, raised, self.nodes[runner.task])
             del args, kwargs
-            self._settle_coroutine(runner, value, error)
+            is_clean = runner.is_clean()
+            if not is_clean:
+                error = self._error_of(runner, error)
+            task, runner.task = runner.task, None
+            self._settle(task, COROUTINE, value, error)
             del value, error
-            if not runner.is_clean():
-                break
-            if self._coroutine_slots.is_wanted_besides(self):
+            if not is_clean:
+                return
+            if slots.waiting and slots.is_wanted_besides(self):
                 # After one node it is the turn of another run.
                 runner.has_slot = False
                 self._give_back(COROUTINE)
             if self._off_runners and any(self._off_runners):
                 self._begin_what_is_ready()
             if self._until is not None and time.monotonic() > self._until:
-                self._waiting_turn += 1
-                try:
-                    await turn()
-                finally:
-                    self._waiting_turn -= 1
+                await self._next_turn()
 
-    def _next_coroutine(self, runner: Runner) -> _Coroutine | None:
-        """The first coroutine that is ready, if the runner has a slot for it or gets one."""
+    async def _next_turn(self) -> None:
+        self._waiting_turn += 1
+        try:
+            await turn()
+        finally:
+            self._waiting_turn -= 1
+
+    def _next_coroutine(self) -> _Coroutine | None:
+        """The first coroutine that is ready."""
         while not self.is_stopping:
-            if not runner.has_slot and not (self._has_call(COROUTINE) and self._claim_for(runner)):
-                break
             if self._coroutines:
                 return self._coroutines.popleft()
-            task = self._take(COROUTINE)
+            task = self.scheduler.take(COROUTINE, hold_producers=self._is_congested())
             if task is None:
                 break
+            node = self.nodes[task]
+            if not node._dependencies:
+                return task, node._function.call, node._args, node._kwargs
             prepared = self._prepare(task)
             if prepared is not None:
                 function, args, kwargs = prepared
@@ -451,12 +490,11 @@ class Execution:
         runner.has_slot = self._claim(COROUTINE)
         return runner.has_slot
 
-    def _settle_coroutine(self, runner: Runner, value: Any, error: BaseException | None) -> None:
-        task, runner.task = runner.task, None
-        assert task is not None
-        if error is None and runner.is_to_be_cancelled() and not self.is_stopping:
-            error = asyncio.CancelledError()
-        self._settle(task, COROUTINE, value, error)
+    def _error_of(self, runner: Runner, error: BaseException | None) -> BaseException | None:
+        """The error of a node that has ended with this one, or none, and left the runner not clean."""
+        if error is None and not self.is_stopping and runner.is_to_be_cancelled():
+            return asyncio.CancelledError()
+        return error
 
     def _name_of(self, runner: Runner) -> str:
         if self._straight is not None and not self._straight.is_done:
@@ -479,6 +517,9 @@ class Execution:
 
     def _start(self, lane: int) -> None:
         """Begin a task, with the slot of `lane` that has been claimed."""
+        if lane == THREAD:
+            self._start_bundle()
+            return
         task = self._take(lane)
         assert task is not None
         prepared = self._prepare(task)
@@ -486,12 +527,7 @@ class Execution:
             self._give_back(lane)
             return
         function, args, kwargs = prepared
-        if function.is_dynamic and is_async(args[0]):
-            self._coroutines.append((task, args[0], args[1:], kwargs))
-            self._give_back(lane)
-            self.wake()
-        else:
-            self._call(task, function.call, args, kwargs, lane)
+        self._call(task, function.call, args, kwargs, lane)
 
     def _call(
         self,
@@ -535,13 +571,14 @@ class Execution:
 
     def _prepare(self, task: int) -> tuple[Function, tuple[Any, ...], Mapping[str, Any]] | None:
         """The call with its arguments resolved; None if that failed, and with it the task."""
-        node, scheduler = self.nodes[task], self._scheduler
-        args = node._args
+        node, scheduler = self.nodes[task], self.scheduler
+        args, kwargs = node._args, node._kwargs
+        if not node._dependencies:
+            return node._function, args, kwargs
         try:
             if node._dependencies is args:  # the usual case, without a detour by the nodes' numbers
                 results = scheduler.results
                 args = tuple([results[each] for each in scheduler.dependencies[task]])
-                kwargs: Mapping[str, Any] = NO_KWARGS
             else:
                 args, kwargs = resolve(node, self._value_of)
         except BaseException as error:  # for instance for a list as the value of a node in a set
@@ -552,7 +589,7 @@ class Execution:
         return node._function, args, kwargs
 
     def _value_of(self, node: Node[Any]) -> Any:
-        return self._scheduler.results[self._number[node]]
+        return self.scheduler.results[self._number[node]]
 
     def _delivered(self, task: int, lane: int, value: Any, error: BaseException | None) -> None:
         """What an executor calls with an outcome."""
@@ -566,28 +603,156 @@ class Execution:
                 raise
         self.wake()
 
+    # -- bundles of calls for threads
+
+    def _start_bundle(self) -> None:
+        """Hand calls to a thread, with the slot that has been claimed."""
+        calls = self._next_calls()
+        if not calls:
+            self._give_back(THREAD)
+            return
+        bundle = Bundle(calls, self._context)
+        # The bundle enters contexts itself, one for each call.
+        call = Call(bundle, (), NO_KWARGS, contextvars.Context(), "", partial(self._bundle_delivered, bundle))
+        try:
+            executor = self._lanes[THREAD].executor
+        except Exception as error:
+            self._give_back(THREAD)
+            for task, *_ in calls:
+                self._settle(task, THREAD, None, error)
+            return
+        self._bundles[bundle] = call
+        try:
+            executor.start(call)
+        except BaseException:
+            if self._bundles.pop(bundle, None) is not None:
+                self._give_back(THREAD)
+            raise
+        if len(calls) > 1 and self._watch is None:
+            self._watch = self._loop.call_later(_PATIENCE, self._look_at_bundles)
+
+    def _next_calls(self) -> list[Prepared]:
+        """The first call that is ready, or so many that are short that they are worth a hand-over."""
+        calls: list[Prepared] = []
+        seconds = 0.0
+        while not self.is_stopping and (prepared := self._next_call()) is not None:
+            function = prepared[2]
+            if not is_short(function):
+                if calls:
+                    self._calls.appendleft(prepared)
+                else:
+                    calls.append(prepared)
+                break
+            mean = function.durations.mean or 0.0
+            if not calls:
+                slots = self._lanes[THREAD].slots
+                seconds = share(mean, len(self._calls) + self.scheduler.ready_count(THREAD), slots.free + 1)
+            calls.append(prepared)
+            seconds -= mean
+            if seconds <= 0:
+                break
+        return calls
+
+    def _next_call(self) -> Prepared | None:
+        """The first call that is ready for a thread."""
+        if self._calls:
+            return self._calls.popleft()
+        while not self.is_stopping and (task := self._take(THREAD)) is not None:
+            prepared = self._prepare(task)
+            if prepared is None:
+                continue
+            function, args, kwargs = prepared
+            if function.is_dynamic and is_async(args[0]):
+                self._coroutines.append((task, args[0], args[1:], kwargs))
+                self.wake()
+                continue
+            return task, self.nodes[task], function, args, kwargs
+        return None
+
+    def _bundle_delivered(self, bundle: Bundle, _: Any, error: BaseException | None) -> None:
+        """What the executor calls when a thread is through with a bundle."""
+        try:
+            del self._bundles[bundle]
+            self._give_back(THREAD)
+            # What is left: behind a call that failed, or everything, if the executor could not begin.
+            left = bundle.take_back()
+            assert bundle.done or not left or error is not None, (
+                "an executor has not called what it was given"
+            )
+            self._collect(bundle)
+            if error is None:
+                self._calls += left
+            else:
+                for task, *_ in left:
+                    self._settle(task, THREAD, None, error)
+            if self.is_stopping:
+                self._drop_calls()
+        except BaseException as internal:
+            self._break_off(internal)
+            if not isinstance(internal, Exception):
+                raise
+        self.wake()
+
+    def _collect(self, bundle: Bundle) -> None:
+        """Take the outcomes that are there."""
+        done = bundle.done
+        while done:
+            # In no variable: see above.
+            self._settle_done(*done.popleft())
+
+    def _settle_done(self, task: int, value: Any, error: BaseException | None) -> None:
+        self._settle(task, THREAD, value, error)
+
+    def _look_at_bundles(self) -> None:
+        """One that takes longer than was expected: what waits in it goes elsewhere, what is done counts."""
+        self._watch = None
+        try:
+            for bundle in list(self._bundles):
+                if time.monotonic() - bundle.began >= _PATIENCE:
+                    self._calls += bundle.take_back()
+                self._collect(bundle)
+            if any(bundle.pending for bundle in self._bundles):
+                self._watch = self._loop.call_later(_PATIENCE, self._look_at_bundles)
+        except Exception as error:
+            self._break_off(error)
+        self.wake()
+
+    def _take_bundles_back(self) -> None:
+        for bundle in self._bundles:
+            self._calls += bundle.take_back()
+
+    def _drop_calls(self) -> None:
+        while self._calls:
+            self.scheduler.stop(self._calls.popleft()[0])
+
     # -- outcomes
 
     def _settle(self, task: int, lane: int, value: Any, error: BaseException | None) -> None:
-        if self.is_stopping:
+        if (
+            error is None
+            and not self.is_stopping
+            and (type(value) in ATOMS or not isinstance(value, UNUSUAL))
+        ):
+            finished = self.scheduler.finish(task, value)
+            if self._on_output is not None:
+                self._announce(finished)
+        elif self.is_stopping:
             self._settle_stopped(task, value, error)
         elif isinstance(error, asyncio.CancelledError):
             # Not by us: the loop is being shut down, and cancels all of its tasks.
-            self._scheduler.stop(task)
+            self.scheduler.stop(task)
             self._give_up(error)
         elif error is not None:
             self._fail(task, lane, error)
         elif isinstance(value, Node):
             self._expand(task, lane, value)
-        elif type(value) is CoroutineType:
-            # From a plain function that returned one, as `lambda: fetch(url)` does.
+        else:
+            # A coroutine, from a plain function that returned one, as `lambda: fetch(url)` does.
             self._coroutines.append((task, _awaiting, (value,), NO_KWARGS))
             self.wake()
-        else:
-            self._announce(self._scheduler.finish(task, value))
 
     def _settle_stopped(self, task: int, value: Any, error: BaseException | None) -> None:
-        self._scheduler.stop(task)
+        self.scheduler.stop(task)
         if type(value) is CoroutineType:
             value.close()
         if error is None or isinstance(error, asyncio.CancelledError) or error is self.failure:
@@ -603,15 +768,15 @@ class Execution:
     def _drop_coroutines(self) -> None:
         while self._coroutines:
             task, function, args, _ = self._coroutines.popleft()
-            self._scheduler.stop(task)
+            self.scheduler.stop(task)
             if function is _awaiting:
                 args[0].close()
 
     def _fail(self, task: int, lane: int, error: BaseException) -> None:
-        path = path_to(task, self.nodes, self._scheduler)
+        path = path_to(task, self.nodes, self.scheduler)
         describe(error, self.nodes[task], path, EXECUTORS[lane])
         self._errors[task] = error
-        failed = [task, *self._scheduler.fail(task)]
+        failed = [task, *self.scheduler.fail(task)]
         if self._keep_going and isinstance(error, Exception):
             self._announce(failed)
         else:
@@ -626,7 +791,7 @@ class Execution:
         """The task's function has returned a node: compute that in its place."""
         if self.nodes is self._plan.nodes:  # which other runs may share
             self.nodes, self._number = self.nodes.copy(), self._number.copy()
-        scheduler, number, first = self._scheduler, self._number, len(self.nodes)
+        scheduler, number, first = self.scheduler, self._number, len(self.nodes)
 
         def is_at_hand(node: Node[Any]) -> bool:
             known = number.get(node)
@@ -654,12 +819,12 @@ class Execution:
         if self._on_output is None:
             return
         for task in tasks:
-            if task in self._scheduler.outputs:
+            if task in self.scheduler.outputs:
                 self._on_output(self.nodes[task], *self._outcome(task))
-                self._scheduler.give_up(task)
+                self.scheduler.give_up(task)
 
     def _outcome(self, task: int) -> tuple[Any, BaseException | None]:
-        scheduler = self._scheduler
+        scheduler = self.scheduler
         if scheduler.state[task] != FAILED:
             return scheduler.results[task], None
         origin = scheduler.behind[task]
@@ -670,22 +835,17 @@ class Execution:
 
     # -- the end
 
-    @property
-    def _scheduler(self) -> Scheduler:
-        assert self.scheduler is not None
-        return self.scheduler
-
     def _cancel_tasks(self) -> None:
-        self._scheduler.cancel()
+        self.scheduler.cancel()
 
     def _check_over(self) -> None:
         """Conclude, if nothing is running and nothing will."""
-        if self.is_over or self.running or self._runners:
+        if self.is_over or self.running or self._bundles or self._runners:
             return
         if self._straight is not None:
             is_finished = self._straight.is_done
         else:
-            is_finished = self.scheduler is not None and not self.scheduler.remaining
+            is_finished = self._is_scheduled and not self.scheduler.remaining
         if is_finished or self._is_broken:
             self.is_over = True
             self._lanes.forget(self)
@@ -718,8 +878,12 @@ class Execution:
         self._context = contextvars.Context()
         self._errors.clear()
         self.failure = None
-        self.scheduler = None
-        self._off_runners = []
+        self._off_runners, self._backlogs = [], []
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._is_scheduled:
+            self._is_scheduled = False
+            del self.scheduler
         del self.nodes, self._plan, self._number, self._lane_of, self._on_output, self._on_over
 
 

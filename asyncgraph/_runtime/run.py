@@ -219,7 +219,7 @@ class Run(Generic[T_co]):
         if isinstance(item, Node):
             value, error = self._execution.outcome_of(item)
             return value if error is None else error
-        return item.fill(self._final_value) if type(item) is Template else item
+        return item.fill(self._final_value, Node) if type(item) is Template else item
 
 
 async def compute(begin: Callable[[], Run[T_co]]) -> T_co:

@@ -30,9 +30,9 @@ from asyncgraph.executors.base import Executor
 
 __all__ = ["Runtime", "check_options", "check_request", "current_runtime", "running_loop"]
 
-# Coroutines at once: more than a service has sockets to share among, few enough that a graph of
-# 100 000 downloads does not begin them all and hold all their results.
-_CONCURRENCY = 1000
+# Coroutines at once: a quarter of the 1 024 open files that systems usually allow, so that each may have a
+# connection and more; and few enough that a graph of 100 000 downloads does not hold all their results.
+_CONCURRENCY = 256
 
 _entered: contextvars.ContextVar[Runtime | None] = contextvars.ContextVar("asyncgraph_runtime", default=None)
 
@@ -54,7 +54,7 @@ class Runtime:
     Args:
         processes: How many worker processes at most; by default the cores that this process may use.
         threads: How many calls run at once in threads; by default the cores + 4, at most 32.
-        concurrency: How many coroutines run at once; by default 1 000.
+        concurrency: How many coroutines run at once; by default 256.
 
     Raises:
         TypeError: An argument is not a number.
@@ -146,7 +146,13 @@ class Runtime:
         else:
             shape = search(request, Node, outputs)
         run: Run[Any] = Run(
-            lanes, shape, Plan(outputs), {}, timeout=timeout, return_exceptions=return_exceptions, on_output=on_output
+            lanes,
+            shape,
+            Plan(outputs),
+            {},
+            timeout=timeout,
+            return_exceptions=return_exceptions,
+            on_output=on_output,
         )
         self._runs.add(run)
         run.add_done_callback(self._runs.discard)

@@ -26,15 +26,21 @@ class Slots:
     Attributes:
         capacity: How many there are.
         used: How many are taken. It can exceed the capacity: see `claim`.
+        waiting: Who waits for one, in order of asking.
     """
 
-    __slots__ = ("_promised", "_waiting", "capacity", "used")
+    __slots__ = ("_promised", "capacity", "used", "waiting")
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.used = 0
-        self._waiting: dict[Claimant, None] = {}
+        self.waiting: dict[Claimant, None] = {}
         self._promised: set[Claimant] = set()
+
+    @property
+    def free(self) -> int:
+        """How many are neither taken nor promised."""
+        return max(self.capacity - self.used - len(self._promised), 0)
 
     def claim(self, claimant: Claimant, *, must_have: bool) -> bool:
         """Take a slot, or be remembered and woken later.
@@ -47,7 +53,7 @@ class Slots:
         if claimant in self._promised:
             self._promised.remove(claimant)
         elif self.used + len(self._promised) >= self.capacity and not must_have:
-            self._waiting[claimant] = None
+            self.waiting[claimant] = None
             return False
         self.used += 1
         return True
@@ -65,21 +71,20 @@ class Slots:
 
     def forget(self, claimant: Claimant) -> None:
         """The claimant is over and wants no slot any more."""
-        self._waiting.pop(claimant, None)
+        self.waiting.pop(claimant, None)
         self.renounce(claimant)
 
     def is_wanted_besides(self, claimant: Claimant) -> bool:
         """Whether somebody else waits for a slot."""
-        waiting = self._waiting
-        return bool(waiting) and (len(waiting) > 1 or claimant not in waiting)
+        return len(self.waiting) > (claimant in self.waiting)
 
     def will_wake(self, claimant: Claimant) -> bool:
         """Whether the claimant waits for a slot, or has been woken for one."""
-        return claimant in self._waiting or claimant in self._promised
+        return claimant in self.waiting or claimant in self._promised
 
     def _promise(self) -> None:
-        while self._waiting and self.used + len(self._promised) < self.capacity:
-            claimant = next(iter(self._waiting))
-            del self._waiting[claimant]
+        while self.waiting and self.used + len(self._promised) < self.capacity:
+            claimant = next(iter(self.waiting))
+            del self.waiting[claimant]
             self._promised.add(claimant)
             claimant.wake()

@@ -21,13 +21,13 @@ from asyncgraph._graph.plan import Plan
 from asyncgraph._runtime.arguments import resolve
 from asyncgraph._runtime.runner import Runner, failure_in, turn
 
-__all__ = ["Straight"]
+__all__ = ["UNUSUAL", "Straight"]
 
 # The clock is looked at after so many nodes at most: it takes 40 ns, a tenth of what a small node takes.
 _LONGEST_STRIDE = 8
 
 # Values that have to be computed, or awaited, first.
-_UNUSUAL = (Node, CoroutineType)
+UNUSUAL = (Node, CoroutineType)
 
 _Outcome = tuple[Any, BaseException | None]
 
@@ -48,9 +48,7 @@ class Straight:
         is_left: Whether the scheduler has taken over; set by the execution.
     """
 
-    def __init__(
-        self, plan: Plan, context: Context, given: Mapping[Node[Any], Any], slice_: float
-    ) -> None:
+    def __init__(self, plan: Plan, context: Context, given: Mapping[Node[Any], Any], slice_: float) -> None:
         self.position = len(given)
         self.values: dict[Node[Any], Any] = dict(given)
         self.is_inside = False
@@ -96,9 +94,12 @@ class Straight:
                     self.is_inside = False
                     return None
             try:
-                args, kwargs = resolve(node, value_of)
-                if uses is not None:
-                    self._drop(node, uses)
+                if node._dependencies:
+                    args, kwargs = resolve(node, value_of)
+                    if uses is not None:
+                        self._drop(node, uses)
+                else:
+                    args, kwargs = node._args, node._kwargs
                 if function.is_async:
                     value = await function.call(*args, **kwargs)
                     if not runner.is_clean():
@@ -109,7 +110,7 @@ class Straight:
                     value = copy().run(function.call, *args)
             except BaseException as error:
                 return None, failure_in(runner, error, node)
-            if self.is_left or (type(value) not in ATOMS and isinstance(value, _UNUSUAL)):
+            if self.is_left or (type(value) not in ATOMS and isinstance(value, UNUSUAL)):
                 return value, None
             values[node] = value
             left -= 1

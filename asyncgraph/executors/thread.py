@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import itertools
 import threading
+import time
 from collections import deque
 from contextvars import Context
 from queue import SimpleQueue
@@ -27,6 +28,9 @@ from asyncgraph.executors.base import Call, perform
 __all__ = ["ThreadExecutor"]
 
 _numbers = itertools.count(1)
+
+# How long outcomes are delivered before the loop serves others, in seconds.
+_SLICE = 0.002
 
 
 class ThreadExecutor:
@@ -105,11 +109,15 @@ class ThreadExecutor:
     def _deliver(self) -> None:
         self._is_waking = False
         outcomes = self._outcomes
+        until = time.monotonic() + _SLICE
         try:
             while outcomes:
                 call, value, error = outcomes.popleft()
                 self._idle += 1
                 call.deliver(value, error)
+                del call, value, error
+                if time.monotonic() > until:
+                    break
         finally:
-            if outcomes:  # Ctrl-C came between
+            if outcomes:  # others have their turn first; or Ctrl-C came between
                 self._wake_loop()

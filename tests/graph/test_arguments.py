@@ -77,7 +77,7 @@ def filled(value):
     """Search a value and fill in the values of the nodes."""
     result, _ = searched(value)
     assert type(result) is Template
-    return result.fill(value_of)
+    return result.fill(value_of, Leaf)
 
 
 def value_of(item):
@@ -182,7 +182,7 @@ def test_containers_without_nodes_stay_the_same_within_others():
 def test_every_filling_makes_containers_of_its_own():
     """Two runs of one graph share no list that a function might change."""
     template, _ = searched([a, Order([a])])
-    first, second = template.fill(value_of), template.fill(value_of)
+    first, second = template.fill(value_of, Leaf), template.fill(value_of, Leaf)
     first[1].item.append("changed")
     assert second[1].item == ["A"]
 
@@ -195,7 +195,7 @@ def test_changing_an_argument_afterwards_changes_nothing():
     inner.append(c)
     keys["new"] = c
     order.item = order.count = c
-    result = template.fill(value_of)
+    result = template.fill(value_of, Leaf)
     assert (result[:2], result[2].item, result[2].count) == ([["A"], {"k": "B"}], ["A"], 1)
 
 
@@ -203,7 +203,7 @@ def test_a_shared_container_is_rebuilt_once():
     """A list that appears twice is one list again afterwards, and its nodes are found once."""
     shared = [a]
     template, found = searched([shared, {"again": shared}, (shared, [])])
-    result = template.fill(value_of)
+    result = template.fill(value_of, Leaf)
     assert result[0] is result[1]["again"] is result[2][0]
     assert found == [a]
 
@@ -277,7 +277,7 @@ def test_containers_nested_10_000_deep():
     assert searched(plain)[0] is plain
     template, found = searched(value)
     assert found == [a]
-    result = template.replace(value_of).fill(str.lower)
+    result = template.replace(value_of).fill(str.lower, str)
     for _ in range(10_000):
         (result,) = result
     assert result == "a"
@@ -287,15 +287,15 @@ def test_replacing_gives_a_new_template():
     """`replace` puts something else in the place of each item, and leaves the template as it was."""
     template, _ = searched([a, ["text"], [b]])
     lowered = template.replace(lambda item: item.value.lower() if isinstance(item, Leaf) else item)
-    assert lowered.fill(lambda item: item) == ["a", ["text"], ["b"]]
-    assert template.fill(value_of) == ["A", ["text"], ["B"]]
+    assert lowered.fill(lambda item: item, Leaf) == ["a", ["text"], ["b"]]
+    assert template.fill(value_of, Leaf) == ["A", ["text"], ["B"]]
 
 
 def test_a_filled_value_may_look_like_anything():
     """The value of a node is put in as it is, be it a node's list or a container."""
     made = Made(0)
     template, _ = searched([[a], b])
-    assert template.fill({a: made, b: [1]}.get) == [[made], [1]]
+    assert template.fill({a: made, b: [1]}.get, Leaf) == [[made], [1]]
 
 
 def test_an_unhashable_value_in_a_set_is_a_type_error():
@@ -360,7 +360,7 @@ def test_any_nesting_comes_back_with_values_in_place(value):
     expected, count = by_recursion(value)
     assert len(found) == count - isinstance(value, Leaf)
     if type(result) is Template:
-        assert repr(result.fill(value_of)) == repr(expected)
+        assert repr(result.fill(value_of, Leaf)) == repr(expected)
     else:
         assert result is value
 

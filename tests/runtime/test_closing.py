@@ -193,7 +193,6 @@ def test_a_block_in_a_task_that_the_end_of_the_loop_cancels():
 
 async def test_an_executor_that_cannot_be_closed_does_not_keep_the_others(monkeypatch):
     """Its error leaves the block, after all others have been closed."""
-
     close = ProcessExecutor.aclose
 
     async def close_and_fail(self):

@@ -11,6 +11,7 @@ import pytest
 
 from asyncgraph import Runtime, compute, delayed, start
 from asyncgraph._runtime import execution, straight
+from tests.runtime.durations import long
 
 MANY = 100_000
 
@@ -197,7 +198,7 @@ def _make(kind):
     return {
         "inline": delayed(kind, executor="loop"),
         "coroutine": delayed(make_later),
-        "thread": delayed(kind, executor="thread"),
+        "thread": long(delayed(kind, executor="thread")),
         "hidden coroutine": delayed(make_unawaited, executor="loop"),
     }
 

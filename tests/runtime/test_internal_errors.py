@@ -173,8 +173,8 @@ async def test_an_executor_that_delivers_twice(monkeypatch):
     """A second outcome of one call ends its run with an InternalError."""
 
     def twice(call: Call) -> None:
-        call.deliver(1, None)
-        call.deliver(1, None)
+        call.deliver(call.function(), None)
+        call.deliver(None, None)
 
     monkeypatch.setattr(ThreadExecutor, "start", delivering(twice))
     async with Runtime(threads=1):
@@ -192,12 +192,12 @@ async def test_an_executor_that_delivers_after_the_end(monkeypatch):
 
     def once(call: Call) -> None:
         calls.append(call)
-        call.deliver(1, None)
+        call.deliver(call.function(), None)
 
     monkeypatch.setattr(ThreadExecutor, "start", delivering(once))
     async with Runtime():
         assert await read(1) == 1
-        calls.pop().deliver(1, None)
+        calls.pop().deliver(None, None)
         (complaint,) = complaints
         assert "report" in complaint["message"]
         assert await read(1) == 1
@@ -205,9 +205,17 @@ async def test_an_executor_that_delivers_after_the_end(monkeypatch):
 
 async def test_an_executor_that_delivers_within_start(monkeypatch):
     """An outcome that comes from within `start`, which is forbidden, does not hang the run."""
-    monkeypatch.setattr(ThreadExecutor, "start", lambda self, call: call.deliver(5, None))
+    monkeypatch.setattr(ThreadExecutor, "start", lambda self, call: call.deliver(call.function(), None))
     async with Runtime():
-        assert await double(read(1)) == 10
+        assert await double(read(5)) == 10
+
+
+async def test_an_executor_that_does_not_call(monkeypatch):
+    """An executor that delivers what it has not called ends the run with an InternalError."""
+    monkeypatch.setattr(ThreadExecutor, "start", lambda self, call: call.deliver(None, None))
+    async with Runtime():
+        with pytest.raises(InternalError):
+            await double(read(5))
 
 
 async def test_an_executor_whose_cancel_raises(monkeypatch):

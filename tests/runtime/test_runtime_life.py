@@ -20,6 +20,7 @@ import pytest
 from asyncgraph import Runtime, compute, delayed, start
 from asyncgraph._runtime import runtime as module
 from asyncgraph.errors import RuntimeClosedError
+from tests.runtime import durations
 
 inc = delayed(lambda x: x + 1, executor="loop", name="inc")
 thread_inc = delayed(lambda x: x + 1, executor="thread", name="thread_inc")
@@ -405,7 +406,7 @@ async def test_a_thread_that_computes_on_its_loop_does_not_deadlock(narrow: Runt
 async def test_two_runs_share_the_slots(narrow: Runtime) -> None:
     """With one thread, a short run that begins later is not kept until a long one is over."""
     order: list[str] = []
-    call = delayed(lambda name, *_: order.append(name), executor="thread")
+    call = durations.long(delayed(lambda name, *_: order.append(name), executor="thread"))
     long = narrow.start([call("long") for _ in range(200)])
     short = narrow.start([call("short") for _ in range(5)])
     await short

@@ -207,8 +207,8 @@ class SlotsMachine(RuleBasedStateMachine):
         """What is counted is what is held, and the first law."""
         slots = self.slots
         assert slots.used == sum(self.held.values())
-        assert list(slots._waiting) == self.asked
-        assert not slots._waiting or slots.used + len(slots._promised) >= slots.capacity
+        assert list(slots.waiting) == self.asked
+        assert not slots.waiting or slots.used + len(slots._promised) >= slots.capacity
 
 
 TestSlotsMachine = SlotsMachine.TestCase
