@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncgraph import errors
+from asyncgraph._lazy.compiled import Compiled, Input, compile
 from asyncgraph._lazy.completed import as_completed
 from asyncgraph._lazy.delayed import delayed
 from asyncgraph._lazy.handwritten import from_graph
@@ -12,10 +13,13 @@ from asyncgraph._runtime.run import Run
 from asyncgraph._runtime.runtime import Runtime
 
 __all__ = [
+    "Compiled",
     "Delayed",
+    "Input",
     "Run",
     "Runtime",
     "as_completed",
+    "compile",
     "compute",
     "delayed",
     "errors",

@@ -22,7 +22,7 @@ from asyncgraph._graph.node import Node
 from asyncgraph._lazy.delayed import delayed
 from asyncgraph._lazy.node import Delayed
 from asyncgraph._runtime.options import whole_number
-from asyncgraph._runtime.run import until_done
+from asyncgraph._runtime.waiting import until_done
 
 __all__ = ["blocks", "read_bytes", "read_text", "write_bytes", "write_text"]
 

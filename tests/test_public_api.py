@@ -20,10 +20,13 @@ ROOT = Path(__file__).parent.parent
 
 # Everything importable from `asyncgraph`. A name here is a promise; take one away only with a deprecation.
 PUBLIC = [
+    "Compiled",
     "Delayed",
+    "Input",
     "Run",
     "Runtime",
     "as_completed",
+    "compile",
     "compute",
     "delayed",
     "errors",
@@ -33,7 +36,7 @@ PUBLIC = [
 ]
 
 # Where options are given; each must be named by the caller.
-TAKES_OPTIONS = ["Runtime", "as_completed", "compute", "delayed", "start"]
+TAKES_OPTIONS = ["Runtime", "as_completed", "compile", "compute", "delayed", "start"]
 METHODS_WITH_OPTIONS = [("Delayed", "compute"), ("Runtime", "compute"), ("Runtime", "start")]
 
 _BY_KEYWORD = inspect.Parameter.KEYWORD_ONLY

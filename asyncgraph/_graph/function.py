@@ -50,12 +50,23 @@ class Function:
         executor: "loop", "thread" or "process".
         is_async: Whether calling it gives something to await.
         is_value: Whether its nodes are data: the one argument is the value, and nothing is called.
+        is_input: Whether its nodes stand for values that are given to each run.
         is_dynamic: Whether it calls its first argument, so that where it runs shows only then.
         nout: How many items its nodes unpack into, or None.
-        durations: How long its calls take, as far as is known; the same function with other options shares this.
+        durations: How long its calls take, as far as is known; the same with other options shares this.
     """
 
-    __slots__ = ("call", "durations", "executor", "is_async", "is_dynamic", "is_value", "name", "nout")
+    __slots__ = (
+        "call",
+        "durations",
+        "executor",
+        "is_async",
+        "is_dynamic",
+        "is_input",
+        "is_value",
+        "name",
+        "nout",
+    )
 
     def __init__(
         self,
@@ -66,6 +77,7 @@ class Function:
         is_async: bool = False,
         is_value: bool = False,
         is_dynamic: bool = False,
+        is_input: bool = False,
         nout: int | None = None,
         durations: Durations | None = None,
     ) -> None:
@@ -76,6 +88,7 @@ class Function:
         self.is_async = is_async
         self.is_value = is_value
         self.is_dynamic = is_dynamic
+        self.is_input = is_input
         self.nout = nout
 
     def __repr__(self) -> str:

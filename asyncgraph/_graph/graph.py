@@ -98,6 +98,8 @@ class Task:
         return self._function.executor
 
     def __repr__(self) -> str:
+        if self._function.is_input:
+            return f"Input({self.name!r})"
         if self.function is None:
             return _shown.repr(self.args[0])
         arguments = [_shown.repr(value) for value in self.args]

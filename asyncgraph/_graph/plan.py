@@ -10,10 +10,8 @@ first asked for.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -32,6 +30,7 @@ class Plan:
     Attributes:
         nodes: The nodes, by number.
         requested: The nodes asked for; one may be there twice.
+        inputs: The nodes whose values are given to each run; they are the first.
         is_tree: Whether every node is needed once: by one other, or as one output.
     """
 
@@ -40,6 +39,14 @@ class Plan:
         nodes = in_tree_order(self.requested)
         self.is_tree = nodes is not None
         self.nodes = in_dependency_order(self.requested) if nodes is None else nodes
+        self.inputs: list[Node[Any]] = []
+        if any(function.is_input for function in self.functions):
+            self.inputs = [node for node in self.nodes if node._function.is_input]
+            self.nodes = self.inputs + [node for node in self.nodes if not node._function.is_input]
+
+    def prepare(self) -> None:
+        """Work out now what runs may need, and not in the first of them."""
+        _ = self.outputs, self.dependents, self.last_uses
 
     # What follows is made by passes of `map` and the like, which take a third of the time of a loop.
 
@@ -73,11 +80,21 @@ class Plan:
         return _in_tree(self.dependencies) if self.is_tree else dependents_of(self.dependencies)
 
     @cached_property
-    def uses(self) -> Counter[Node[Any]]:
-        """How often each node's value is taken: by dependents, and once for each output that it is."""
-        uses = Counter(chain.from_iterable(map(_dependencies_of, self.nodes)))
-        uses.update(set(self.requested))
-        return uses
+    def last_uses(self) -> list[tuple[Node[Any], ...]]:
+        """By number, the nodes whose values are needed no more once the arguments of that node are there.
+
+        Values of outputs are always needed.
+        """
+        last: dict[Node[Any], int] = {}
+        for number, each in enumerate(map(_dependencies_of, self.nodes)):
+            for node in each:
+                last[node] = number
+        for node in self.requested:
+            last.pop(node, None)
+        last_uses: list[tuple[Node[Any], ...]] = [()] * len(self.nodes)
+        for node, number in last.items():
+            last_uses[number] += (node,)
+        return last_uses
 
 
 def dependents_of(dependencies: list[tuple[int, ...]]) -> list[list[int]]:

@@ -98,7 +98,9 @@ def _reduce_function(function: Function) -> tuple[Any, ...]:
     call: Any = function.call
     if holder is not None and holder is not call and getattr(holder, "__wrapped__", None) is call:
         call = _Wrapped(*(names or ()))
-    flags = {name: getattr(function, name) for name in ("is_async", "is_value", "is_dynamic", "nout")}
+    flags = {
+        name: getattr(function, name) for name in ("is_async", "is_value", "is_dynamic", "is_input", "nout")
+    }
     return _function_from, (call, function.name, function.executor, flags)
 
 

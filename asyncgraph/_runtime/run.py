@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import sys
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
@@ -16,9 +14,10 @@ from asyncgraph._graph.node import Node
 from asyncgraph._graph.plan import Plan
 from asyncgraph._runtime.execution import Execution, OnOutput, current_execution
 from asyncgraph._runtime.lanes import Lanes
+from asyncgraph._runtime.waiting import until_done
 from asyncgraph.executors.loop import failure_on_loop
 
-__all__ = ["Run", "Statistics", "compute", "until_done"]
+__all__ = ["Run", "Statistics", "compute"]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -75,6 +74,7 @@ class Run(Generic[T_co]):
         self._interruption: BaseException | None = None
         self._traceback: TracebackType | None = None
         self._over: asyncio.Future[T_co] = self._loop.create_future()
+        self._waiters: set[asyncio.Future[None]] = set()
         self._timer = None if timeout is None else self._loop.call_later(timeout, self._expire, timeout)
         self._execution = Execution(
             lanes,
@@ -151,7 +151,7 @@ class Run(Generic[T_co]):
             raise RuntimeError("a node awaits the run that it is part of: each would wait for the other")
         if current_execution() is not None:
             self._execution.nest()
-        cancelled = await until_done(self._over, on_cancel=self.cancel)
+        cancelled = await self.until_over(on_cancel=self.cancel)
         error = self._interruption if self._over.cancelled() else self._over.exception()
         if cancelled is not None:
             try:
@@ -164,13 +164,34 @@ class Run(Generic[T_co]):
         return self._over.result(), None
 
     async def until_over(self, *, on_cancel: Callable[[], object]) -> asyncio.CancelledError | None:
-        """Wait until the run is over, as `until_done` does; its outcome counts as not collected."""
-        return await until_done(self._over, on_cancel=on_cancel)
+        """Wait until the run is over, however often the caller is cancelled meanwhile.
+
+        Its outcome counts as not collected.
+
+        Args:
+            on_cancel: Called each time that the caller is cancelled.
+
+        Returns:
+            The first of these cancellations, for the caller to raise, or None.
+        """
+        if not self._over.done():
+            # `until_done` with a future takes ten times as long as this, and another turn of the loop.
+            waiter = self._loop.create_future()
+            self._waiters.add(waiter)
+            try:
+                await waiter
+            except asyncio.CancelledError as error:
+                on_cancel()
+                await until_done(self._over, on_cancel=on_cancel)
+                return error
+            finally:
+                self._waiters.discard(waiter)
+        return None
 
     async def aclose(self) -> None:
         """Cancel the run and wait until it is over; nobody asks for its outcome any more."""
         self.cancel()
-        cancelled = await until_done(self._over, on_cancel=self.cancel)
+        cancelled = await self.until_over(on_cancel=self.cancel)
         if not self._over.cancelled():
             self._over.exception()  # it counts as collected
         if cancelled is not None:
@@ -214,6 +235,10 @@ class Run(Generic[T_co]):
             self._traceback = error.__traceback__
             self._over.set_exception(error)
         self._shape = None
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
 
     def _final_value(self, item: Any) -> Any:
         if isinstance(item, Node):
@@ -233,36 +258,3 @@ async def compute(begin: Callable[[], Run[T_co]]) -> T_co:
             del error, run  # the error's traceback holds this frame: they would keep each other alive
     result: T_co = value
     return result
-
-
-async def until_done(
-    future: asyncio.Future[Any], *, on_cancel: Callable[[], object]
-) -> asyncio.CancelledError | None:
-    """Wait for `future` to the end, however often the caller is cancelled meanwhile.
-
-    Args:
-        future: What is waited for; it is not cancelled.
-        on_cancel: Called each time that the caller is cancelled.
-
-    Returns:
-        The first of these cancellations, for the caller to raise, or None.
-    """
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            with contextlib.nullcontext() if cancelled is None else _shield():
-                await asyncio.wait((future,))
-        except asyncio.CancelledError as error:
-            cancelled = cancelled or error
-            on_cancel()
-    try:
-        return cancelled
-    finally:
-        del cancelled  # its traceback holds this frame
-
-
-def _shield() -> contextlib.AbstractContextManager[object]:
-    # An anyio cancel scope cancels again and again, once a turn of the loop, until its task has left or
-    # is shielded. Where anyio has not been imported there are no such scopes.
-    anyio = sys.modules.get("anyio")
-    return contextlib.nullcontext() if anyio is None else anyio.CancelScope(shield=True)

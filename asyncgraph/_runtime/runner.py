@@ -37,7 +37,9 @@ class Runner(asyncio.Task[None]):
         task: The number of the node that it runs, or None between two.
         has_slot: Whether it has a slot for coroutines.
         has_begun: To be set by `main` when it begins.
-        was_cancelled_early: Whether it has been cancelled before that.
+        was_cancelled: Whether anybody has called `cancel`, also if that has been taken back since.
+        context: The runner's own copy of `base`.
+        has_user_variables: Whether there are variables in `base` that are not asyncgraph's.
     """
 
     def __init__(
@@ -50,21 +52,20 @@ class Runner(asyncio.Task[None]):
         self.task: int | None = None
         self.has_slot = False
         self.has_begun = False
-        self.was_cancelled_early = False
+        self.was_cancelled = False
         self._name_of = name_of
         self._base = base
-        self._own = base.copy()
+        self.context = base.copy()
         # Of one variable, which is ours, equality tells all. Of the user's the objects have to be the same:
         # of two empty lists one may be filled later.
-        self._values = tuple(base.values()) if len(base) > 1 else ()
-        super().__init__(main, loop=loop, name="asyncgraph", context=self._own)
+        self.has_user_variables = len(base) > 1
+        self._values = tuple(base.values()) if self.has_user_variables else ()
+        super().__init__(main, loop=loop, name="asyncgraph", context=self.context)
 
     def cancel(self, msg: Any = None) -> bool:
-        """As a task's; but one that has not begun begins all the same, to hear of it and leave nothing open."""
-        if self.has_begun:
-            return super().cancel(msg)
-        self.was_cancelled_early = True
-        return True
+        """As a task's; but one that has not begun does begin, to hear of it and leave nothing open."""
+        self.was_cancelled = True
+        return super().cancel(msg) if self.has_begun else True
 
     def get_name(self) -> str:
         """The key of the node that is running."""
@@ -72,19 +73,20 @@ class Runner(asyncio.Task[None]):
 
     def is_clean(self) -> bool:
         """Whether the node that has ended left nothing behind that the next one would see."""
-        if self.cancelling() or self._must_cancel:  # type: ignore[attr-defined] # pyright: ignore
+        if self.was_cancelled and (self.cancelling() or self.is_to_be_cancelled()):
             return False
+        self.was_cancelled = False
         # Contexts in which nothing was set since one was copied from the other are equal in 10 ns.
         return (
-            not self._values or all(map(is_, self._own.values(), self._values))
-        ) and self._own == self._base
+            not self._values or all(map(is_, self.context.values(), self._values))
+        ) and self.context == self._base
 
     def is_to_be_cancelled(self) -> bool:
         """Whether the node cancelled its own task and then ended without waiting.
 
         A task that ends like that counts as cancelled, whatever it returned.
         """
-        pending: bool = self._must_cancel  # type: ignore[attr-defined] # pyright: ignore
+        pending: bool = self._must_cancel  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
         return pending
 
     def silence(self) -> None:

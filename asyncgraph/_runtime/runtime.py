@@ -13,7 +13,7 @@ import contextvars
 import inspect
 import os
 import weakref
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -25,7 +25,7 @@ from asyncgraph._runtime.execution import OnOutput, is_inside
 from asyncgraph._runtime.lanes import Lanes
 from asyncgraph._runtime.options import check_seconds, whole_number
 from asyncgraph._runtime.run import Run, compute
-from asyncgraph.errors import RuntimeClosedError
+from asyncgraph.errors import GraphError, RuntimeClosedError
 from asyncgraph.executors.base import Executor
 
 __all__ = ["Runtime", "check_options", "check_request", "current_runtime", "running_loop"]
@@ -136,8 +136,8 @@ class Runtime:
         Raises:
             RuntimeError: No event loop is running, or not the one that this runtime belongs to.
             RuntimeClosedError: The runtime is closed, or was not opened.
+            GraphError: The graph has inputs, which have no value here.
         """
-        lanes = self._usable_lanes()
         outputs: list[Node[Any]] = []
         request = nodes[0] if len(nodes) == 1 else nodes
         if isinstance(request, Node):
@@ -145,15 +145,25 @@ class Runtime:
             shape = request
         else:
             shape = search(request, Node, outputs)
-        run: Run[Any] = Run(
-            lanes,
-            shape,
-            Plan(outputs),
-            {},
-            timeout=timeout,
-            return_exceptions=return_exceptions,
-            on_output=on_output,
-        )
+        lanes = self._usable_lanes()
+        plan = Plan(outputs)
+        if plan.inputs:
+            names = ", ".join(sorted({node._function.name for node in plan.inputs}))
+            raise GraphError(
+                f"the graph has inputs without values ({names}): compile it, and call it with values, as in "
+                f"`await asyncgraph.compile(node)({plan.inputs[0]._function.name}=...)`"
+            )
+        options: dict[str, Any] = {"timeout": timeout, "return_exceptions": return_exceptions}
+        return self._begin(lanes, shape, plan, {}, on_output=on_output, **options)
+
+    def begin_plan(self, shape: Any, plan: Plan, given: Mapping[Node[Any], Any], **options: Any) -> Run[Any]:
+        """Start a run of a plan with the values of its inputs, for the layer above; raises as `begin` does."""
+        return self._begin(self._usable_lanes(), shape, plan, given, on_output=None, **options)
+
+    def _begin(
+        self, lanes: Lanes, shape: Any, plan: Plan, given: Mapping[Node[Any], Any], **options: Any
+    ) -> Run[Any]:
+        run: Run[Any] = Run(lanes, shape, plan, given, **options)
         self._runs.add(run)
         run.add_done_callback(self._runs.discard)
         return run

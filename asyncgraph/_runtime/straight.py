@@ -9,7 +9,6 @@ execution makes a scheduler of what has been done so far, and goes on with that.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextvars import Context
 from types import CoroutineType
@@ -56,8 +55,6 @@ class Straight:
         self._plan = plan
         self._context = context
         self._slice = slice_
-        # How often each value is still going to be taken. In a tree that is once: it is taken out then.
-        self._uses = None if plan.is_tree else plan.uses.copy()
 
     @property
     def is_done(self) -> bool:
@@ -76,8 +73,10 @@ class Straight:
             `position`, which is for the scheduler: its value is unusual, or it failed, or was suspended.
         """
         copy, clock = self._context.copy, time.monotonic
-        values, uses = self.values, self._uses
-        value_of = values.pop if uses is None else values.__getitem__
+        # In a tree each value is taken once: it is taken out then.
+        values, last_uses = self.values, None if self._plan.is_tree else self._plan.last_uses
+        value_of = values.pop if last_uses is None else values.__getitem__
+        base, own, has_variables = self._context, runner.context, runner.has_user_variables
         left = stride = 1
         looked = clock()
         until = looked + self._slice
@@ -94,15 +93,19 @@ class Straight:
                     self.is_inside = False
                     return None
             try:
-                if node._dependencies:
-                    args, kwargs = resolve(node, value_of)
-                    if uses is not None:
-                        self._drop(node, uses)
-                else:
-                    args, kwargs = node._args, node._kwargs
+                args, kwargs, dependencies = node._args, node._kwargs, node._dependencies
+                if dependencies:
+                    if dependencies is args:  # as `resolve` does, without the call
+                        args = tuple(map(value_of, args))
+                    else:
+                        args, kwargs = resolve(node, value_of)
+                    if last_uses is not None:
+                        for each in last_uses[position]:
+                            del values[each]
                 if function.is_async:
                     value = await function.call(*args, **kwargs)
-                    if not runner.is_clean():
+                    # Three quick looks in place of the call, most of the time.
+                    if (runner.was_cancelled or has_variables or own != base) and not runner.is_clean():
                         return value, None
                 elif kwargs:
                     value = copy().run(function.call, *args, **kwargs)
@@ -132,10 +135,3 @@ class Straight:
 
     def _has_been_left(self) -> bool:
         return self.is_left  # in a method, so that type checkers do not take it for unchanged
-
-    def _drop(self, node: Node[Any], uses: Counter[Node[Any]]) -> None:
-        """The node has taken what it needs: drop the values that nobody else needs."""
-        for dependency in node._dependencies:
-            uses[dependency] -= 1
-            if not uses[dependency]:
-                del self.values[dependency]
