@@ -271,9 +271,22 @@ def build_node(
     Raises:
         ValueError: A container among the arguments holds nodes and itself.
     """
-    dependencies: tuple[Any, ...] | None = () if kwargs else simple_dependencies(args)
-    if dependencies is None or kwargs:
-        args, kwargs, dependencies = _search_arguments(args, kwargs)
+    # Mostly all arguments are nodes or atoms. Looking for that here, in one pass and without a call, keeps
+    # the whole under half a microsecond.
+    count = 0
+    for value in args:
+        if type(value) is Delayed:
+            count += 1
+        elif type(value) not in ATOMS:
+            args, kwargs, dependencies = _search_arguments(args, kwargs)
+            break
+    else:
+        if kwargs:
+            args, kwargs, dependencies = _search_arguments(args, kwargs)
+        elif count == len(args):
+            dependencies = args  # one tuple serves for both
+        else:
+            dependencies = tuple([value for value in args if type(value) is Delayed]) if count else ()
     # Not by calling the class: `__init__` and its frame are half of what a node costs.
     node = new_node(Node)
     node._function = function
@@ -287,19 +300,6 @@ def build_node(
     # descriptors three times as slow: it becomes one when it is complete.
     node.__class__ = Delayed
     return cast("Delayed[Any]", node)
-
-
-def simple_dependencies(args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """The nodes among arguments that are all nodes or atoms; None where there may be others inside."""
-    count = 0
-    for value in args:
-        if type(value) is Delayed:
-            count += 1
-        elif type(value) not in ATOMS:
-            return None
-    if count == len(args):
-        return args  # one tuple serves for both
-    return tuple([value for value in args if type(value) is Delayed]) if count else ()
 
 
 def _search_arguments(
