@@ -8,7 +8,6 @@ later does not change the graph. What a node is, this module learns from the cla
 
 from __future__ import annotations
 
-import dataclasses
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -276,5 +275,7 @@ def _copy_of(instance: Any) -> Any:
 
 
 def _field_names(instance: Any) -> list[str]:
+    import dataclasses  # there already, if there are instances of any
+
     # A field without a value (init=False, never set) is left alone.
     return [field.name for field in dataclasses.fields(instance) if hasattr(instance, field.name)]

@@ -157,7 +157,7 @@ class Runtime:
         return self._begin(lanes, shape, plan, {}, on_output=on_output, **options)
 
     def begin_plan(self, shape: Any, plan: Plan, given: Mapping[Node[Any], Any], **options: Any) -> Run[Any]:
-        """Start a run of a plan with the values of its inputs, for the layer above; raises as `begin` does."""
+        """Start a run of a plan with the values of its inputs, for the layer above. Raises as `begin`."""
         return self._begin(self._usable_lanes(), shape, plan, given, on_output=None, **options)
 
     def _begin(

@@ -8,7 +8,6 @@ graphs: which call comes next, and what becomes of an outcome, is decided above.
 from __future__ import annotations
 
 import os
-import pathlib
 from collections.abc import Callable, Mapping
 from contextvars import Context
 from types import TracebackType
@@ -21,7 +20,8 @@ __all__ = ["Call", "Deliver", "Executor", "failure_of", "perform", "without_own_
 
 Deliver = Callable[[Any, BaseException | None], None]
 
-_PACKAGE = str(pathlib.Path(__file__).parent.parent) + os.sep
+# Without pathlib, which takes 2 ms to import.
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 
 class Call:
