@@ -10,16 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from functools import partial
 from operator import attrgetter
 from types import CoroutineType
 from typing import Any, NoReturn
 
 from asyncgraph._graph.arguments import ATOMS
-from asyncgraph._graph.function import Function, is_async
-from asyncgraph._graph.node import NO_KWARGS, Node, in_dependency_order, key_of
+from asyncgraph._graph.function import Function
+from asyncgraph._graph.node import Node, in_dependency_order, key_of
 from asyncgraph._graph.plan import Plan
 from asyncgraph._graph.scheduler import (
     CANCELLED,
@@ -32,11 +31,13 @@ from asyncgraph._graph.scheduler import (
     Scheduler,
 )
 from asyncgraph._runtime.arguments import resolve
-from asyncgraph._runtime.bundle import Bundle, Prepared, is_short, share
+from asyncgraph._runtime.coroutines import Coroutines
 from asyncgraph._runtime.lanes import COROUTINE, EXECUTORS, INLINE, PROCESS, THREAD, Lanes
 from asyncgraph._runtime.notes import add_note, describe, not_run, path_to
-from asyncgraph._runtime.runner import Runner, failure_in, turn
-from asyncgraph._runtime.straight import UNUSUAL, Straight
+from asyncgraph._runtime.owner import Resolved
+from asyncgraph._runtime.runner import Runner
+from asyncgraph._runtime.straight import UNUSUAL, Straight, Stretch, are_tiny
+from asyncgraph._runtime.threads import PATIENCE, Threads
 from asyncgraph.errors import CycleError, InternalError
 from asyncgraph.executors.base import Call
 from asyncgraph.executors.loop import failure_on_loop
@@ -47,15 +48,9 @@ __all__ = ["Execution", "OnOutput", "current_execution", "is_inside"]
 # Called with each requested node when it is over: its value, or its error.
 OnOutput = Callable[[Node[Any], Any, BaseException | None], None]
 
-# A call that gives something to await: its task, and what to call.
-_Coroutine = tuple[int, Callable[..., Any], tuple[Any, ...], Mapping[str, Any]]
-
 # How long an execution works before it lets the loop serve others, in seconds: short beside the 10 ms
 # that a service may stall, long beside the 20 µs that coming back costs.
 _SLICE = 0.002
-
-# Seconds after which a bundle that was meant to take one millisecond is looked at.
-_PATIENCE = 0.005
 
 # The execution whose node is running, for code inside it.
 _current: contextvars.ContextVar[Execution | None] = contextvars.ContextVar(
@@ -72,14 +67,15 @@ def current_execution() -> Execution | None:
 def is_inside(lanes: Lanes) -> bool:
     """Whether this is called from a node that runs in `lanes`."""
     current = current_execution()
-    return current is not None and current._lanes is lanes
+    return current is not None and current.lanes is lanes
 
 
 class Execution:
     """One execution of a plan.
 
-    A plan whose nodes all run on the loop goes the straight way as far as that leads; everything else,
-    and what is left of it, is for the scheduler.
+    A plan whose nodes all run on the loop, or all in a thread and are tiny, goes the straight way as far
+    as that leads. Everything else, and what is left of it, is done as the scheduler says: coroutines by
+    runners, thread calls in bundles, inline and process calls one by one.
 
     Args:
         lanes: Where calls run.
@@ -92,8 +88,11 @@ class Execution:
 
     Attributes:
         nodes: The nodes, by the scheduler's numbers.
-        scheduler: The state, where there is one; gone, as the nodes, when the execution is over.
-        running: The calls that executors have, by number, with the lane in which each runs.
+        scheduler: The state, once there is one; gone, as the nodes, when the execution is over.
+        lanes: Where calls run.
+        loop: The loop on which all this happens.
+        context: The context that each call gets a copy of.
+        until: When the present slice ends, by `time.monotonic()`; None between slices.
         failure: The error that the execution stopped for, or None.
         is_stopping: Whether nothing more is begun.
         is_over: Whether nothing of it is running any more, nor will be.
@@ -109,62 +108,63 @@ class Execution:
         on_output: OnOutput | None,
         on_over: Callable[[], None],
     ) -> None:
-        self.nodes = plan.nodes
-        self.running: dict[int, tuple[int, Call]] = {}
+        self.nodes: Sequence[Node[Any]] = plan.nodes
+        self.scheduler: Scheduler
+        self.lanes = lanes
+        self.loop = asyncio.get_running_loop()
         self.failure: BaseException | None = None
         self.is_stopping = False
         self.is_over = False
+        self.until: float | None = None
         self._plan = plan
-        self._lanes = lanes
+        self._number: dict[Node[Any], int] = {}
+        self._lane_of = {function: lanes.number_of(function) for function in plan.functions}
         self._keep_going = keep_going
         self._on_output = on_output
         self._on_over = on_over
         self._errors: dict[int, BaseException] = {}
-        self._runners: set[Runner] = set()
-        # How many runners are waiting for their next turn, and how many may be added in the next.
-        self._waiting_turn = 0
-        self._new_runners = 1
-        # What threads have; and calls that were taken for a thread and are not in a bundle yet, or no more.
-        self._bundles: dict[Bundle, Call] = {}
-        self._calls: deque[Prepared] = deque()
-        self._watch: asyncio.TimerHandle | None = None
-        # Calls of functions that turned out to be coroutines, each waiting for a slot of their lane.
-        self._coroutines: deque[_Coroutine] = deque()
-        self._coroutine_slots = lanes[COROUTINE].slots
-        # By lane, the slots that it has.
+        # The calls that worker processes have, by task, and the slots of each lane that it has.
+        self._calls: dict[int, Call] = {}
         self._held = dict.fromkeys(lanes.with_slots, 0)
+        self._is_nested = current_execution() is not None
+        self._is_scheduled = False
         self._is_broken = False
         self._is_awake = False
-        # When the present slice ends; None between slices.
-        self._until: float | None = None
-        self._loop = asyncio.get_running_loop()
-        self._is_nested = current_execution() is not None
-        self._context = contextvars.copy_context()
-        self._context.run(_current.set, self)
-        self._lane_of = {function: lanes.number_of(function) for function in plan.functions}
         # The state of each task, which stays.
         self._states: list[int] | None = None
-        self._number: dict[Node[Any], int] = {}
         # The queues of all lanes but that of the runners; and those of tasks that hold results until they
         # are begun, each with the number of slots that it has.
-        self._off_runners: list[Sized] = []
+        self._others: list[Sized] = []
         self._backlogs: list[tuple[Sized, int]] = []
-        # The way things are done: straight on, or, once that has come to its end, as the scheduler says.
-        self.scheduler: Scheduler
-        self._is_scheduled = False
+        self.context = contextvars.copy_context()
+        self.context.run(_current.set, self)
+        self._coroutines = Coroutines(self, self._run)
+        self._threads = Threads(self, self._coroutines)
+        # A copy of the nodes, once functions have returned further ones.
+        self._own_nodes: list[Node[Any]] | None = None
+        # The straight way, as long as it leads on, and the stretch of it that a thread has.
         self._straight: Straight | None = None
-        if on_output is None and not set(self._lane_of.values()) - {INLINE, COROUTINE}:
-            self._straight = Straight(plan, self._context, given, _SLICE)
-            self._add_runner()
+        self._stretch: Stretch | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._begin(given)
+
+    def _begin(self, given: Mapping[Node[Any], Any]) -> None:
+        lanes = set(self._lane_of.values())
+        if self._on_output is None and lanes <= {INLINE, COROUTINE}:
+            self._straight = Straight(self._plan, self.context, given)
+            self._coroutines.add_runner()
+        elif self._on_output is None and self._is_for_one_thread():
+            self._straight = Straight(self._plan, self.context, given)
+            self._go_on_in_thread()
         else:
             self._schedule(len(given), given)
             self.wake()
 
     def wake(self) -> None:
         """See soon what there is to do."""
-        if not self._is_awake:
+        if not self._is_awake and not self.is_over:
             self._is_awake = True
-            self._loop.call_soon(self._work)
+            self.loop.call_soon(self._work)
 
     def nest(self) -> None:
         """A node of another execution waits for this one, which must not wait for the slot of that node."""
@@ -174,13 +174,12 @@ class Execution:
 
     def is_running(self, aio_task: asyncio.Task[Any] | None) -> bool:
         """Whether `aio_task` is that of a node of this execution."""
-        return aio_task in self._runners
+        return aio_task in self._coroutines.runners
 
     def running_keys(self) -> list[str]:
         """The keys of the nodes that are being computed."""
-        inside = [runner.get_name() for runner in self._runners if runner.task is not None]
-        inside += [key_of(bundle.current) for bundle in self._bundles]
-        return sorted([*inside, *(call.key for _, call in self.running.values())])
+        in_executors = [*(self.nodes[task] for task in self._calls), *self._threads.running()]
+        return sorted([*self._coroutines.running_keys(), *map(key_of, in_executors)])
 
     def counts(self) -> list[int]:
         """How many nodes are in each of the scheduler's states."""
@@ -189,10 +188,10 @@ class Execution:
             for state in self._states:
                 counts[state] += 1
         elif self._straight is not None:
-            position = self._straight.position
+            position, left = self._straight.position, len(self.nodes) - self._straight.position
             counts[FINISHED] = position
-            counts[RUNNING] = int(self._straight.is_inside)
-            counts[WAITING] = len(self._plan.nodes) - position - counts[RUNNING]
+            counts[RUNNING] = int(self._is_inside_straight() and left > 0)
+            counts[WAITING] = left - counts[RUNNING]
         return counts
 
     def stop(self) -> None:
@@ -200,22 +199,22 @@ class Execution:
         if self.is_stopping:
             return
         self.is_stopping = True
-        self._lanes.forget(self)
-        steps: list[Callable[[], object]] = [self._leave_straight, self._cancel_tasks, self._drop_coroutines]
-        steps += [partial(self._lanes[lane].executor.cancel, call) for lane, call in self.running.values()]
-        steps += [self._cancel_runners, self._take_bundles_back, self._drop_calls]
+        self.lanes.forget(self)
+        steps: list[Callable[[], object]] = [self._leave_straight, self._cancel_tasks]
+        steps += [partial(self.lanes[PROCESS].executor.cancel, call) for call in self._calls.values()]
+        steps += [self._coroutines.drop, self._coroutines.cancel, self._threads.take_back, self._threads.drop]
         for step in steps:
             try:
                 step()
             except Exception as error:
-                self._break_off(error)
+                self.break_off(error)
         self.wake()
 
     def abandon(self) -> None:
         """The loop is gone: nothing can be done any more, nor need asyncio complain of each task."""
-        self.is_over = True
-        for runner in self._runners:
-            runner.silence()
+        if not self.is_over:
+            self.is_over = True
+            self._coroutines.silence()
 
     def outcome_of(self, node: Node[Any]) -> tuple[Any, BaseException | None]:
         """`(value, None)` or `(None, error)` for an output, when the execution is over."""
@@ -225,20 +224,76 @@ class Execution:
 
     # -- the straight way, and the end of it
 
+    def _is_for_one_thread(self) -> bool:
+        """Whether there are thread calls only, which are too short to be shared out to several."""
+        functions = self._plan.functions
+        is_elsewhere = any(
+            lane != THREAD and not function.is_value for function, lane in self._lane_of.items()
+        )
+        is_dynamic = any(function.is_dynamic for function in functions)
+        return not is_elsewhere and not is_dynamic and are_tiny(functions)
+
+    def _is_inside_straight(self) -> bool:
+        """Whether a node on the straight way is being computed."""
+        return self._stretch is not None or any(
+            runner.task is not None for runner in self._coroutines.runners
+        )
+
     async def _go_straight(self, runner: Runner, straight: Straight) -> None:
-        outcome = await straight.walk(runner, self._cover)
+        outcome = await straight.walk(runner, self._cover, _SLICE)
+        task = runner.task
         if self._straight is not None and not straight.is_done:
             self._leave_straight()
         if outcome is not None:
             value, error = outcome
-            task, runner.task = runner.task, None
+            runner.task = None
             assert task is not None
-            self._settle(task, self.scheduler.lanes[task], value, self._error_of(runner, error))
+            error = self._coroutines.error_of(runner, error)
+            self.settle(task, self.scheduler.lanes[task], value, error)
 
     def _cover(self, runner: Runner) -> bool:
         """Before coroutines in a slice: get a slot, and see to it that one that suspends is noticed."""
         self.wake()
-        return runner.has_slot or self._claim_for(runner)
+        return runner.has_slot or self._coroutines.claim_for(runner)
+
+    def _go_on_in_thread(self) -> None:
+        straight = self._straight
+        assert straight is not None
+        if not self.claim(THREAD):
+            self._leave_straight()
+            return
+        self._stretch = stretch = Stretch(straight, self._plan.functions)
+        try:
+            self._threads.hand(stretch, partial(self._stretch_delivered, stretch, straight))
+        except Exception as error:
+            self._stretch = None
+            self.break_off(error)
+            return
+        self._timer = self.loop.call_later(PATIENCE, self._look_at, stretch)
+
+    def _look_at(self, stretch: Stretch) -> None:
+        """A stretch that takes longer than it should has come to something that is not tiny."""
+        if self._stretch is stretch and not self.is_over:
+            self._leave_straight()
+            self.wake()
+
+    def _stretch_delivered(self, stretch: Stretch, straight: Straight, error: BaseException | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if not straight.is_left:
+            if error is None and stretch.is_usual:
+                straight.position = stretch.last + 1
+                self._stretch = None
+                if not straight.is_done:
+                    self._go_on_in_thread()
+                return
+            self._leave_straight()
+        self._stretch = None
+        if error is not None:
+            # The executor could not begin; the scheduler's next call will meet that error, too.
+            assert stretch.last < 0, "an executor has failed after a call"
+        elif stretch.last >= 0:
+            self.settle(stretch.last, self.scheduler.lanes[stretch.last], *stretch.outcome)
 
     def _leave_straight(self) -> None:
         """Make a scheduler of what has been done so far; the node that is being computed is running."""
@@ -246,13 +301,23 @@ class Execution:
         if straight is None:
             return
         straight.is_left = True
-        self._schedule(straight.position, straight.values)
-        if straight.is_inside:
-            (runner,) = self._runners
-            lane = self._lane_of[self.nodes[straight.position]._function]
-            runner.task = self.scheduler.take(lane)
-            assert runner.task == straight.position
-            self.scheduler.consume(runner.task)
+        running: int | None
+        if self._stretch is not None:
+            running = self._stretch.take_back()
+            finished = self._stretch.first if running is None else running
+        else:
+            (runner,) = self._coroutines.runners
+            running = runner.task
+            finished = straight.position
+        values = straight.values.copy()
+        if running is not None:
+            values.pop(self.nodes[running], None)
+        self._schedule(finished, values)
+        if running is not None:
+            task = self.scheduler.take(self.scheduler.lanes[running])
+            assert task == running
+            self.scheduler.consume(task)
+        self.wake()
 
     def _schedule(self, finished: int, results: Mapping[Node[Any], Any]) -> None:
         plan = self._plan
@@ -270,84 +335,81 @@ class Execution:
         self._note_queues()
 
     def _note_queues(self) -> None:
-        scheduler = self.scheduler
-        self._off_runners = [
-            queue
-            for lane in scheduler.ready
-            if lane != COROUTINE
-            for queue in (scheduler.ready[lane], scheduler.producers[lane])
-        ]
-        self._off_runners.append(self._calls)
-        self._backlogs = [
-            (scheduler.ready[lane], self._lanes[lane].slots.capacity)
-            for lane in self._lanes.with_slots
-            if lane in scheduler.ready
-        ]
-        self._backlogs.append((self._coroutines, self._coroutine_slots.capacity))
+        scheduler, lanes, coroutines = self.scheduler, self.lanes, self._coroutines
+        self._others = [self._threads.calls]
+        for lane in scheduler.ready:
+            if lane != COROUTINE:
+                self._others += [scheduler.ready[lane], scheduler.producers[lane]]
+        self._backlogs = [(coroutines.made, lanes[COROUTINE].slots.capacity)]
+        for lane in lanes.with_slots:
+            if lane in scheduler.ready:
+                self._backlogs.append((scheduler.ready[lane], lanes[lane].slots.capacity))
 
     # -- what is ready
 
     def _work(self) -> None:
         self._is_awake = False
-        self._until = None
+        self.until = None
         if self.is_over:
             return
         try:
-            if self._straight is not None and self._straight.is_inside:
-                self._leave_straight()  # its node is suspended
+            if self._straight is not None and self._stretch is None and self._is_inside_straight():
+                self._leave_straight()  # a coroutine is suspended
             if self._is_scheduled and not self.is_stopping:
-                self._begin_what_is_ready()
-                self._add_runners()
+                self.begin_others()
+                self._coroutines.begin()
                 if not self._is_awake:
-                    self._lanes.renounce(self)
+                    self.lanes.renounce(self)
                 self._check_progress()
         except BaseException as error:
-            self._break_off(error)
+            self.break_off(error)
             if not isinstance(error, Exception):
                 raise  # Ctrl-C, in the midst of our own work: it is the loop's to pass on
-        self._check_over()
+        self.check_over()
 
-    def _begin_what_is_ready(self) -> None:
+    def begin_others(self) -> None:
         """Begin all that is not for runners, until the slice is over."""
-        until = self._until or time.monotonic() + _SLICE
-        while any(self._off_runners) and not self.is_stopping:
+        if not any(self._others):
+            return
+        until = self.until or time.monotonic() + _SLICE
+        while any(self._others) and not self.is_stopping:
             has_begun = self._fill_slots(until)
-            task = self._take(INLINE)
+            task = self.take(INLINE)
             if task is not None:
                 self._call_inline(task)
             elif not has_begun:
                 break  # what is ready has no slot: it is woken for one
-            self._open_slice()
+            self.open_slice()
             if time.monotonic() > until:
                 break
 
-    def _open_slice(self) -> None:
+    def open_slice(self) -> None:
         """Something has been done: the time for more in this turn of the loop is limited from now on."""
-        if self._until is None:
-            self._until = time.monotonic() + _SLICE
+        if self.until is None:
+            self.until = time.monotonic() + _SLICE
             self.wake()  # `_work` ends the slice, in the next turn
 
     def _fill_slots(self, until: float) -> bool:
         """Begin what finds a slot of an executor; whether that was anything."""
         has_begun = False
-        for lane in (PROCESS, THREAD):
-            while self._has_call(lane) and self._claim(lane):
-                self._start(lane)
+        for lane, start in ((PROCESS, self._start), (THREAD, self._threads.start)):
+            while self.has_call(lane) and self.claim(lane):
+                start()
                 has_begun = True
                 # After the first, so that there is progress on a machine that hardly lets us run, too.
                 if time.monotonic() > until:
                     return True
         return has_begun
 
-    def _has_call(self, lane: int) -> bool:
-        """Whether there is anything to begin in `lane`."""
+    def has_call(self, lane: int) -> bool:
+        """Whether there is anything to begin in the lane."""
         scheduler = self.scheduler
         if scheduler.is_ready(lane) and (scheduler.backlog(lane) or not self._is_congested()):
             return True
-        return bool(self._coroutines if lane == COROUTINE else self._calls if lane == THREAD else ())
+        return bool(self._coroutines.made if lane == COROUTINE else lane == THREAD and self._threads.calls)
 
-    def _take(self, lane: int) -> int | None:
-        """The first task of `lane` that need not wait."""
+    def take(self, lane: int) -> int | None:
+        """Begin the first task of the lane that need not wait."""
         scheduler = self.scheduler
         hold = bool(scheduler.producers.get(lane)) and self._is_congested()
         return scheduler.take(lane, hold_producers=hold)
@@ -362,215 +424,107 @@ class Execution:
                 return True
         return False
 
-    def _claim(self, lane: int) -> bool:
+    def claim(self, lane: int) -> bool:
+        """Get a slot of the lane, or be woken for one later."""
         # In a run inside a node, the slot that its first call would wait for may be the one that this
         # node has: it takes one even if none is free.
         must_have = self._is_nested and not self._held[lane]
-        has_slot = self._lanes[lane].slots.claim(self, must_have=must_have)
+        has_slot = self.lanes[lane].slots.claim(self, must_have=must_have)
         self._held[lane] += has_slot
         return has_slot
 
-    def _give_back(self, lane: int) -> None:
-        self._held[lane] -= 1
-        self._lanes[lane].slots.give_back()
+    def give_back(self, lane: int) -> None:
+        """Return a slot."""
+        if not self.is_over:
+            self._held[lane] -= 1
+            self.lanes[lane].slots.give_back()
+
+    def _is_busy(self) -> bool:
+        """Whether anything of it is running."""
+        return bool(self._calls or self._coroutines.runners) or self._threads.is_busy()
 
     def _check_progress(self) -> None:
         """An execution that waits for nothing would wait for ever: rather than hang, say so."""
-        if self.running or self._bundles or self._runners or self._is_awake or self._lanes.will_wake(self):
+        if self._is_busy() or self._is_awake or self.lanes.will_wake(self):
             return
         if self.scheduler.remaining:
             raise AssertionError(f"{self.scheduler.remaining} tasks remain, and it waits for nothing")
 
-    # -- coroutines
+    # -- calls
 
-    def _add_runners(self) -> None:
-        """Let runners take coroutines that are ready, if all those there are have suspended in one.
-
-        Twice as many as last time: if they suspend, a thousand are at work after ten turns of the loop;
-        if they do not, one takes them all, and none was made in vain.
-        """
-        if self._waiting_turn:
-            return
-        for _ in range(self._new_runners):
-            if not (self._has_call(COROUTINE) and self._claim(COROUTINE)):
-                return
-            self._add_runner(has_slot=True)
-            self._waiting_turn += 1
-        self._new_runners *= 2
-
-    def _add_runner(self, *, has_slot: bool = False) -> None:
-        runner = Runner(self._run_coroutines(), self._context, self._loop, self._name_of)
-        runner.has_slot = has_slot
-        self._runners.add(runner)
-
-    async def _run_coroutines(self) -> None:
+    async def _run(self, runner: Runner) -> None:
         """What a runner does."""
-        runner = asyncio.current_task()
-        assert isinstance(runner, Runner)
-        runner.has_begun = True
-        self._waiting_turn -= runner.has_slot
         try:
             if runner.was_cancelled:
                 raise asyncio.CancelledError
             if self._straight is not None:
                 await self._go_straight(runner, self._straight)
             if self._is_scheduled:
-                await self._serve(runner)
+                await self._coroutines.serve(runner)
         except asyncio.CancelledError as error:
             self._give_up(error)  # not by us: the loop is being shut down, and cancels all of its tasks
         except GeneratorExit:
             self.abandon()  # the runner is being thrown away: its loop is gone
             raise
         except BaseException as error:
-            self._break_off(error)
+            self.break_off(error)
             if not isinstance(error, Exception):
-                self._loop.call_soon(_raise, error)
-        finally:
-            if not self.is_over:
-                self._end(runner)
+                self.loop.call_soon(_raise, error)
 
-    async def _serve(self, runner: Runner) -> None:
-        """Take coroutines that are ready, one after another, until none is."""
-        slots = self._coroutine_slots
-        while runner.has_slot or (self._has_call(COROUTINE) and self._claim_for(runner)):
-            coroutine = self._next_coroutine()
-            if coroutine is None:
-                return
-            runner.task, function, args, kwargs = coroutine
-            del coroutine
-            if self._until is None:
-                self._open_slice()
-            try:
-                value, error = await function(*args, **kwargs), None
-            except BaseException as raised:
-                value, error = None, failure_in(runner, raised, self.nodes[runner.task])
-            del args, kwargs
-            is_clean = runner.is_clean()
-            if not is_clean:
-                error = self._error_of(runner, error)
-            task, runner.task = runner.task, None
-            self._settle(task, COROUTINE, value, error)
-            del value, error
-            if not is_clean:
-                return
-            if slots.waiting and slots.is_wanted_besides(self):
-                # After one node it is the turn of another run.
-                runner.has_slot = False
-                self._give_back(COROUTINE)
-            if self._off_runners and any(self._off_runners):
-                self._begin_what_is_ready()
-            if self._until is not None and time.monotonic() > self._until:
-                await self._next_turn()
-
-    async def _next_turn(self) -> None:
-        self._waiting_turn += 1
-        try:
-            await turn()
-        finally:
-            self._waiting_turn -= 1
-
-    def _next_coroutine(self) -> _Coroutine | None:
-        """The first coroutine that is ready."""
-        while not self.is_stopping:
-            if self._coroutines:
-                return self._coroutines.popleft()
-            task = self.scheduler.take(COROUTINE, hold_producers=self._is_congested())
-            if task is None:
-                break
-            node = self.nodes[task]
-            if not node._dependencies:
-                return task, node._function.call, node._args, node._kwargs
-            prepared = self._prepare(task)
-            if prepared is not None:
-                function, args, kwargs = prepared
-                return task, function.call, args, kwargs
-        return None
-
-    def _claim_for(self, runner: Runner) -> bool:
-        runner.has_slot = self._claim(COROUTINE)
-        return runner.has_slot
-
-    def _error_of(self, runner: Runner, error: BaseException | None) -> BaseException | None:
-        """The error of a node that has ended with this one, or none, and left the runner not clean."""
-        if error is None and not self.is_stopping and runner.is_to_be_cancelled():
-            return asyncio.CancelledError()
-        return error
-
-    def _name_of(self, runner: Runner) -> str:
-        if self._straight is not None and not self._straight.is_done:
-            return key_of(self.nodes[self._straight.position])
-        return "asyncgraph" if runner.task is None else key_of(self.nodes[runner.task])
-
-    def _cancel_runners(self) -> None:
-        for runner in list(self._runners):
-            if runner.task is not None:
-                runner.cancel()
-
-    def _end(self, runner: Runner) -> None:
-        self._runners.discard(runner)
-        if runner.has_slot:
-            self._give_back(COROUTINE)
-        self.wake()
-        self._check_over()
-
-    # -- calls
-
-    def _start(self, lane: int) -> None:
-        """Begin a task, with the slot of `lane` that has been claimed."""
-        if lane == THREAD:
-            self._start_bundle()
-            return
-        task = self._take(lane)
+    def _start(self) -> None:
+        """Hand a task to a worker process, with the slot that has been claimed."""
+        task = self.take(PROCESS)
         assert task is not None
-        prepared = self._prepare(task)
+        prepared = self.prepare(task)
         if prepared is None:
-            self._give_back(lane)
+            self.give_back(PROCESS)
             return
         function, args, kwargs = prepared
-        self._call(task, function.call, args, kwargs, lane)
-
-    def _call(
-        self,
-        task: int,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        lane: int,
-    ) -> None:
-        """Hand a call to the executor of `lane`, of which it has a slot."""
-        key, deliver = key_of(self.nodes[task]), partial(self._delivered, task, lane)
-        call = Call(function, args, kwargs, self._context.copy(), key, deliver)
+        key, deliver = key_of(self.nodes[task]), partial(self._delivered, task)
+        call = Call(function.call, args, kwargs, self.context.copy(), key, deliver)
         try:
-            executor = self._lanes[lane].executor
+            executor = self.lanes[PROCESS].executor
         except Exception as error:  # it could not be made, for instance on Windows
-            self._give_back(lane)
-            self._fail(task, lane, error)
+            self.give_back(PROCESS)
+            self._fail(task, PROCESS, error)
             return
-        self.running[task] = lane, call
+        self._calls[task] = call
         try:
             executor.start(call)
         except BaseException:
             # It must not raise, and will not deliver now.
-            if self.running.pop(task, None) is not None:
-                self._give_back(lane)
+            if self._calls.pop(task, None) is not None:
+                self.give_back(PROCESS)
             raise
 
+    def _delivered(self, task: int, value: Any, error: BaseException | None) -> None:
+        """What the executor of processes calls with an outcome."""
+        try:
+            del self._calls[task]
+            self.give_back(PROCESS)
+            self.settle(task, PROCESS, value, error)
+        except BaseException as internal:
+            self.break_off(internal)
+            if not isinstance(internal, Exception):
+                raise
+        self.wake()
+
     def _call_inline(self, task: int) -> None:
-        prepared = self._prepare(task)
+        prepared = self.prepare(task)
         if prepared is not None:
             # The outcome in no variable: this frame is behind those in the traceback of an error.
-            self._settle(task, INLINE, *self._outcome_inline(task, *prepared))
+            self.settle(task, INLINE, *self._outcome_inline(task, *prepared))
 
     def _outcome_inline(
         self, task: int, function: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> tuple[Any, BaseException | None]:
         try:
-            return self._context.copy().run(function.call, *args, **kwargs), None
+            return self.context.copy().run(function.call, *args, **kwargs), None
         except BaseException as error:
             return None, failure_on_loop(error, key_of(self.nodes[task]))
 
-    def _prepare(self, task: int) -> tuple[Function, tuple[Any, ...], Mapping[str, Any]] | None:
-        """The call with its arguments resolved; None if that failed, and with it the task."""
+    def prepare(self, task: int) -> Resolved | None:
+        """Resolve the arguments of a task; None if that failed, and with it the task."""
         node, scheduler = self.nodes[task], self.scheduler
         args, kwargs = node._args, node._kwargs
         if not node._dependencies:
@@ -591,143 +545,10 @@ class Execution:
     def _value_of(self, node: Node[Any]) -> Any:
         return self.scheduler.results[self._number[node]]
 
-    def _delivered(self, task: int, lane: int, value: Any, error: BaseException | None) -> None:
-        """What an executor calls with an outcome."""
-        try:
-            del self.running[task]
-            self._give_back(lane)
-            self._settle(task, lane, value, error)
-        except BaseException as internal:
-            self._break_off(internal)
-            if not isinstance(internal, Exception):
-                raise
-        self.wake()
-
-    # -- bundles of calls for threads
-
-    def _start_bundle(self) -> None:
-        """Hand calls to a thread, with the slot that has been claimed."""
-        calls = self._next_calls()
-        if not calls:
-            self._give_back(THREAD)
-            return
-        bundle = Bundle(calls, self._context)
-        # The bundle enters contexts itself, one for each call.
-        call = Call(bundle, (), NO_KWARGS, contextvars.Context(), "", partial(self._bundle_delivered, bundle))
-        try:
-            executor = self._lanes[THREAD].executor
-        except Exception as error:
-            self._give_back(THREAD)
-            for task, *_ in calls:
-                self._settle(task, THREAD, None, error)
-            return
-        self._bundles[bundle] = call
-        try:
-            executor.start(call)
-        except BaseException:
-            if self._bundles.pop(bundle, None) is not None:
-                self._give_back(THREAD)
-            raise
-        if len(calls) > 1 and self._watch is None:
-            self._watch = self._loop.call_later(_PATIENCE, self._look_at_bundles)
-
-    def _next_calls(self) -> list[Prepared]:
-        """The first call that is ready, or so many that are short that they are worth a hand-over."""
-        calls: list[Prepared] = []
-        seconds = 0.0
-        while not self.is_stopping and (prepared := self._next_call()) is not None:
-            function = prepared[2]
-            if not is_short(function):
-                if calls:
-                    self._calls.appendleft(prepared)
-                else:
-                    calls.append(prepared)
-                break
-            mean = function.durations.mean or 0.0
-            if not calls:
-                slots = self._lanes[THREAD].slots
-                seconds = share(mean, len(self._calls) + self.scheduler.ready_count(THREAD), slots.free + 1)
-            calls.append(prepared)
-            seconds -= mean
-            if seconds <= 0:
-                break
-        return calls
-
-    def _next_call(self) -> Prepared | None:
-        """The first call that is ready for a thread."""
-        if self._calls:
-            return self._calls.popleft()
-        while not self.is_stopping and (task := self._take(THREAD)) is not None:
-            prepared = self._prepare(task)
-            if prepared is None:
-                continue
-            function, args, kwargs = prepared
-            if function.is_dynamic and is_async(args[0]):
-                self._coroutines.append((task, args[0], args[1:], kwargs))
-                self.wake()
-                continue
-            return task, self.nodes[task], function, args, kwargs
-        return None
-
-    def _bundle_delivered(self, bundle: Bundle, _: Any, error: BaseException | None) -> None:
-        """What the executor calls when a thread is through with a bundle."""
-        try:
-            del self._bundles[bundle]
-            self._give_back(THREAD)
-            # What is left: behind a call that failed, or everything, if the executor could not begin.
-            left = bundle.take_back()
-            assert bundle.done or not left or error is not None, (
-                "an executor has not called what it was given"
-            )
-            self._collect(bundle)
-            if error is None:
-                self._calls += left
-            else:
-                for task, *_ in left:
-                    self._settle(task, THREAD, None, error)
-            if self.is_stopping:
-                self._drop_calls()
-        except BaseException as internal:
-            self._break_off(internal)
-            if not isinstance(internal, Exception):
-                raise
-        self.wake()
-
-    def _collect(self, bundle: Bundle) -> None:
-        """Take the outcomes that are there."""
-        done = bundle.done
-        while done:
-            # In no variable: see above.
-            self._settle_done(*done.popleft())
-
-    def _settle_done(self, task: int, value: Any, error: BaseException | None) -> None:
-        self._settle(task, THREAD, value, error)
-
-    def _look_at_bundles(self) -> None:
-        """One that takes longer than was expected: what waits in it goes elsewhere, what is done counts."""
-        self._watch = None
-        try:
-            for bundle in list(self._bundles):
-                if time.monotonic() - bundle.began >= _PATIENCE:
-                    self._calls += bundle.take_back()
-                self._collect(bundle)
-            if any(bundle.pending for bundle in self._bundles):
-                self._watch = self._loop.call_later(_PATIENCE, self._look_at_bundles)
-        except Exception as error:
-            self._break_off(error)
-        self.wake()
-
-    def _take_bundles_back(self) -> None:
-        for bundle in self._bundles:
-            self._calls += bundle.take_back()
-
-    def _drop_calls(self) -> None:
-        while self._calls:
-            self.scheduler.stop(self._calls.popleft()[0])
-
     # -- outcomes
 
-    def _settle(self, task: int, lane: int, value: Any, error: BaseException | None) -> None:
+    def settle(self, task: int, lane: int, value: Any, error: BaseException | None) -> None:
+        """A running task has this outcome."""
         if (
             error is None
             and not self.is_stopping
@@ -747,9 +568,7 @@ class Execution:
         elif isinstance(value, Node):
             self._expand(task, lane, value)
         else:
-            # A coroutine, from a plain function that returned one, as `lambda: fetch(url)` does.
-            self._coroutines.append((task, _awaiting, (value,), NO_KWARGS))
-            self.wake()
+            self._coroutines.add_made(task, value)
 
     def _settle_stopped(self, task: int, value: Any, error: BaseException | None) -> None:
         self.scheduler.stop(task)
@@ -763,14 +582,7 @@ class Execution:
             add_note(self.failure, about)
         else:
             message = f"asyncgraph: node {key} failed while its run was being cancelled"
-            self._loop.call_exception_handler({"message": message, "exception": error})
-
-    def _drop_coroutines(self) -> None:
-        while self._coroutines:
-            task, function, args, _ = self._coroutines.popleft()
-            self.scheduler.stop(task)
-            if function is _awaiting:
-                args[0].close()
+            self.loop.call_exception_handler({"message": message, "exception": error})
 
     def _fail(self, task: int, lane: int, error: BaseException) -> None:
         path = path_to(task, self.nodes, self.scheduler)
@@ -789,8 +601,9 @@ class Execution:
 
     def _expand(self, task: int, lane: int, root: Node[Any]) -> None:
         """The task's function has returned a node: compute that in its place."""
-        if self.nodes is self._plan.nodes:  # which other runs may share
-            self.nodes, self._number = self.nodes.copy(), self._number.copy()
+        if self._own_nodes is None:  # the plan's are shared with other runs
+            self.nodes = self._own_nodes = list(self.nodes)
+            self._number = self._number.copy()
         scheduler, number, first = self.scheduler, self._number, len(self.nodes)
 
         def is_at_hand(node: Node[Any]) -> bool:
@@ -803,13 +616,13 @@ class Execution:
             tuple([added[each] if each in added else number[each] for each in node._dependencies])
             for node in new
         ]
-        lanes = [self._lanes.number_of(node._function) for node in new]
+        lanes = [self.lanes.number_of(node._function) for node in new]
         try:
             ended = scheduler.expand(task, edges, lanes, added[root] if new else number[root])
         except CycleError as error:
             self._fail(task, lane, error)
             return
-        self.nodes.extend(new)
+        self._own_nodes.extend(new)
         number.update(added)
         self._note_queues()
         self._announce(ended)
@@ -838,9 +651,9 @@ class Execution:
     def _cancel_tasks(self) -> None:
         self.scheduler.cancel()
 
-    def _check_over(self) -> None:
+    def check_over(self) -> None:
         """Conclude, if nothing is running and nothing will."""
-        if self.is_over or self.running or self._bundles or self._runners:
+        if self.is_over or self._is_busy():
             return
         if self._straight is not None:
             is_finished = self._straight.is_done
@@ -848,15 +661,15 @@ class Execution:
             is_finished = self._is_scheduled and not self.scheduler.remaining
         if is_finished or self._is_broken:
             self.is_over = True
-            self._lanes.forget(self)
+            self.lanes.forget(self)
             self._on_over()
             self._let_go()
 
-    def _break_off(self, error: BaseException) -> None:
+    def break_off(self, error: BaseException) -> None:
         """Asyncgraph itself has failed, or was interrupted: end with that, rather than hang."""
         if self.is_over:
             message = "asyncgraph failed after the end of a run; please report this"
-            self._loop.call_exception_handler({"message": message, "exception": error})
+            self.loop.call_exception_handler({"message": message, "exception": error})
             return
         self._is_broken = True
         if isinstance(error, Exception):
@@ -872,24 +685,20 @@ class Execution:
 
     def _let_go(self) -> None:
         """Keep nothing of the graph or its values: whoever still has the run has their own reasons."""
+        self._threads.close()
         if self._straight is not None:
             self._states = [FINISHED] * len(self.nodes)
             self._straight = None
-        self._context = contextvars.Context()
+        self.context = contextvars.Context()
         self._errors.clear()
         self.failure = None
-        self._off_runners, self._backlogs = [], []
-        if self._watch is not None:
-            self._watch.cancel()
+        self._others, self._backlogs, self._own_nodes = [], [], None
         if self._is_scheduled:
             self._is_scheduled = False
             del self.scheduler
+        # These refer to this: they would keep each other alive.
+        del self._coroutines, self._threads
         del self.nodes, self._plan, self._number, self._lane_of, self._on_output, self._on_over
-
-
-async def _awaiting(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Await a coroutine that was made elsewhere."""
-    return await coroutine
 
 
 def _raise(error: BaseException) -> NoReturn:

@@ -18,5 +18,12 @@ def long(function: Any) -> Any:
 def short(function: Any) -> Any:
     """Let calls of a delayed function count as so short that they go to a thread many at a time."""
     function = delayed(function)
+    function.function.durations.add(0.05, 1000)
+    return function
+
+
+def tiny(function: Any) -> Any:
+    """Let calls of a delayed function count as shorter than it takes to hand one to a thread."""
+    function = delayed(function)
     function.function.durations.add(1e-4, 1000)
     return function

@@ -10,7 +10,8 @@ import weakref
 import pytest
 
 from asyncgraph import Runtime, compute, delayed, start
-from asyncgraph._runtime import execution, straight
+from asyncgraph._runtime import coroutines, execution, straight, threads
+from asyncgraph.executors.thread import ThreadExecutor
 from tests.runtime.durations import long
 
 MANY = 100_000
@@ -344,17 +345,20 @@ async def test_beginning_many_calls_leaves_the_loop_served_too(monkeypatch, exec
             now += 0.0001
             return now
 
-    original = execution.Execution._call
+    original = ThreadExecutor.start
 
-    def call(*args):
+    def count(*args):
         nonlocal begun
         begun += 1
         original(*args)
 
-    monkeypatch.setattr(execution, "time", Clock)
-    monkeypatch.setattr(execution.Execution, "_call", call)
+    for module in (execution, straight, coroutines, threads):
+        monkeypatch.setattr(module, "time", Clock)
+    monkeypatch.setattr(ThreadExecutor, "start", count)
 
     async def coroutine():
+        nonlocal begun
+        begun += 1
         await asyncio.sleep(0)
 
     function = delayed(coroutine) if executor == "loop" else delayed(gate.wait, executor="thread")

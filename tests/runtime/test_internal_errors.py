@@ -17,6 +17,7 @@ from asyncgraph._runtime import lanes
 from asyncgraph.errors import InternalError
 from asyncgraph.executors.base import Call
 from asyncgraph.executors.thread import ThreadExecutor
+from tests.runtime.durations import tiny
 
 SECONDS = 20
 
@@ -119,6 +120,19 @@ async def test_an_executor_that_raises_in_start(monkeypatch):
                     await graph()
                 assert is_internal(caught.value)
         assert await graph() == 16
+
+
+async def test_an_executor_that_raises_in_start_on_the_straight_way(monkeypatch):
+    """The same where the whole graph would have gone to one thread."""
+    node = tiny(delayed(abs, executor="thread"))(-1)
+    async with Runtime(threads=1):
+        with monkeypatch.context() as patch:
+            patch.setattr(ThreadExecutor, "start", fault)
+            for _ in range(3):
+                with pytest.raises(InternalError) as caught:
+                    await node
+                assert is_internal(caught.value)
+        assert await node == 1
 
 
 async def test_an_executor_that_raises_in_start_beside_others(monkeypatch):

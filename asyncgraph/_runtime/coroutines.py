@@ -1,0 +1,189 @@
+"""The coroutines of an execution: which runner takes which, and how many runners there are."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from asyncgraph._graph.node import NO_KWARGS, key_of
+from asyncgraph._runtime.lanes import COROUTINE
+from asyncgraph._runtime.owner import Owner
+from asyncgraph._runtime.runner import Runner, failure_in, turn
+
+__all__ = ["Coroutines"]
+
+# A call that gives something to await: its task, and what to call.
+_Call = tuple[int, Callable[..., Any], tuple[Any, ...], Mapping[str, Any]]
+
+
+class Coroutines:
+    """Runs the coroutines of one execution.
+
+    Attributes:
+        runners: All that have not ended.
+        made: Calls of functions that turned out to be coroutines only when they were made.
+    """
+
+    def __init__(self, owner: Owner, main: Callable[[Runner], Coroutine[Any, Any, None]]) -> None:
+        """Nothing runs yet.
+
+        Args:
+            owner: The execution.
+            main: What a runner does; mostly to `serve`.
+        """
+        self.runners: set[Runner] = set()
+        self.made: deque[_Call] = deque()
+        self._owner = owner
+        self._main = main
+        self._slots = owner.lanes[COROUTINE].slots
+        # How many runners are waiting for their next turn, and how many may be added in the next.
+        self._waiting_turn = 0
+        self._allowance = 1
+
+    def add(
+        self, task: int, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        """A running task turned out to be this coroutine function with these arguments."""
+        self.made.append((task, function, args, kwargs))
+        self._owner.wake()
+
+    def add_made(self, task: int, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """A plain function has returned a coroutine, as `lambda: fetch(url)` does."""
+        self.add(task, _awaiting, (coroutine,), NO_KWARGS)
+
+    def begin(self) -> None:
+        """Let new runners take coroutines that are ready, if all those there are have suspended in one.
+
+        Twice as many as last time: if they suspend, hundreds are at work after a few turns of the loop;
+        if they do not, one takes them all, and none was made in vain.
+        """
+        if self._waiting_turn:
+            return
+        for _ in range(self._allowance):
+            if not (self._owner.has_call(COROUTINE) and self._owner.claim(COROUTINE)):
+                return
+            self.add_runner(has_slot=True)
+            self._waiting_turn += 1
+        self._allowance *= 2
+
+    def add_runner(self, *, has_slot: bool = False) -> None:
+        """Add a runner, which begins in the loop's next turn."""
+        runner = Runner(self._run(), self._owner.context, self._owner.loop, self._name_of)
+        runner.has_slot = has_slot
+        self.runners.add(runner)
+
+    async def serve(self, runner: Runner) -> None:
+        """Take coroutines that are ready, one after another, until none is."""
+        owner, slots = self._owner, self._slots
+        while runner.has_slot or (owner.has_call(COROUTINE) and self.claim_for(runner)):
+            while owner.until is not None and time.monotonic() > owner.until:
+                await self._next_turn()
+            if owner.until is None:
+                owner.open_slice()
+            call = self._next()
+            if call is None:
+                return
+            runner.task, function, args, kwargs = call
+            del call
+            try:
+                value, error = await function(*args, **kwargs), None
+            except BaseException as raised:
+                value, error = None, failure_in(runner, raised, owner.nodes[runner.task])
+            del args, kwargs
+            is_clean = runner.is_clean()
+            if not is_clean:
+                error = self.error_of(runner, error)
+            task, runner.task = runner.task, None
+            owner.settle(task, COROUTINE, value, error)
+            del value, error
+            if not is_clean:
+                return
+            if slots.waiting and slots.is_wanted_besides(owner):
+                # After one node it is the turn of another run.
+                runner.has_slot = False
+                owner.give_back(COROUTINE)
+            owner.begin_others()
+
+    def claim_for(self, runner: Runner) -> bool:
+        """Get a slot for a runner, if there is one."""
+        runner.has_slot = self._owner.claim(COROUTINE)
+        return runner.has_slot
+
+    def error_of(self, runner: Runner, error: BaseException | None) -> BaseException | None:
+        """The error of a node that has ended with this one, or none, and left its runner not clean."""
+        if error is None and not self._owner.is_stopping and runner.is_to_be_cancelled():
+            return asyncio.CancelledError()
+        return error
+
+    def running_keys(self) -> list[str]:
+        """The keys of the nodes that are being computed."""
+        return [runner.get_name() for runner in self.runners if runner.task is not None]
+
+    def cancel(self) -> None:
+        """Cancel what is running; it is over when the runners have ended."""
+        for runner in list(self.runners):
+            if runner.task is not None:
+                runner.cancel()
+
+    def drop(self) -> None:
+        """Forget what has not begun."""
+        while self.made:
+            task, function, args, _ = self.made.popleft()
+            self._owner.scheduler.stop(task)
+            if function is _awaiting:
+                args[0].close()
+
+    def silence(self) -> None:
+        """The loop is gone, and the runners with it."""
+        for runner in self.runners:
+            runner.silence()
+
+    async def _run(self) -> None:
+        runner = asyncio.current_task()
+        assert isinstance(runner, Runner)
+        runner.has_begun = True
+        self._waiting_turn -= runner.has_slot
+        try:
+            await self._main(runner)
+        finally:
+            self.runners.discard(runner)
+            if runner.has_slot:
+                self._owner.give_back(COROUTINE)
+            self._owner.wake()
+            self._owner.check_over()
+
+    async def _next_turn(self) -> None:
+        self._waiting_turn += 1
+        try:
+            await turn()
+        finally:
+            self._waiting_turn -= 1
+
+    def _next(self) -> _Call | None:
+        """The first coroutine that is ready."""
+        owner = self._owner
+        while not owner.is_stopping:
+            if self.made:
+                return self.made.popleft()
+            task = owner.take(COROUTINE)
+            if task is None:
+                break
+            node = owner.nodes[task]
+            if not node._dependencies:
+                return task, node._function.call, node._args, node._kwargs
+            prepared = owner.prepare(task)
+            if prepared is not None:
+                function, args, kwargs = prepared
+                return task, function.call, args, kwargs
+        return None
+
+    def _name_of(self, runner: Runner) -> str:
+        return "asyncgraph" if runner.task is None else key_of(self._owner.nodes[runner.task])
+
+
+async def _awaiting(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Await a coroutine that was made elsewhere."""
+    return await coroutine

@@ -1,0 +1,73 @@
+"""What the ways of running calls (coroutines, threads) may ask of the execution that they work for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextvars import Context
+from typing import Any, Protocol
+
+from asyncgraph._graph.function import Function
+from asyncgraph._graph.node import Node
+from asyncgraph._graph.scheduler import Scheduler
+from asyncgraph._runtime.lanes import Lanes
+
+__all__ = ["Owner", "Resolved"]
+
+# A function and its arguments, with the values of nodes in their places.
+Resolved = tuple[Function, tuple[Any, ...], Mapping[str, Any]]
+
+
+class Owner(Protocol):
+    """An execution, as its parts see it.
+
+    Attributes:
+        nodes: The nodes, by the scheduler's numbers.
+        scheduler: The state.
+        lanes: The slots and executors of the runtime.
+        context: The context that each call gets a copy of.
+        loop: The loop on which everything happens.
+        is_stopping: Whether nothing more is to begin.
+        until: When the present slice ends, by `time.monotonic()`; None between slices.
+    """
+
+    nodes: Sequence[Node[Any]]
+    scheduler: Scheduler
+    lanes: Lanes
+    context: Context
+    loop: asyncio.AbstractEventLoop
+    is_stopping: bool
+    until: float | None
+
+    def wake(self) -> None:
+        """See soon what there is to do."""
+
+    def open_slice(self) -> None:
+        """Something has been done: the time for more in this turn of the loop is limited from now on."""
+
+    def claim(self, lane: int) -> bool:
+        """Get a slot of the lane, or be woken for one later."""
+
+    def give_back(self, lane: int) -> None:
+        """Return a slot."""
+
+    def has_call(self, lane: int) -> bool:
+        """Whether there is anything to begin in the lane."""
+
+    def take(self, lane: int) -> int | None:
+        """Begin the first task of the lane that need not wait."""
+
+    def prepare(self, task: int) -> Resolved | None:
+        """Resolve the arguments of a task; None if that failed, and with it the task."""
+
+    def settle(self, task: int, lane: int, value: Any, error: BaseException | None) -> None:
+        """A task has this outcome."""
+
+    def begin_others(self) -> None:
+        """Begin all that is not for runners, until the slice is over."""
+
+    def break_off(self, error: BaseException) -> None:
+        """Asyncgraph itself has failed: end with that, rather than hang."""
+
+    def check_over(self) -> None:
+        """Conclude, if nothing is running and nothing will."""
