@@ -301,14 +301,12 @@ class Execution:
         if straight is None:
             return
         straight.is_left = True
-        running: int | None
+        running, finished = None, straight.position
         if self._stretch is not None:
             running = self._stretch.take_back()
             finished = self._stretch.first if running is None else running
-        else:
-            (runner,) = self._coroutines.runners
+        for runner in self._coroutines.runners:  # the only one
             running = runner.task
-            finished = straight.position
         values = straight.values.copy()
         if running is not None:
             values.pop(self.nodes[running], None)
