@@ -19,6 +19,11 @@ def data(value):
     return called(Function(max, type(value).__name__, "loop", is_value=True), (value,), {}, sys._getframe(1))
 
 
+def input_node(name):
+    """Stand for a value that is given later."""
+    return called(Function(max, name, "loop", is_input=True), (), {}, sys._getframe(1))
+
+
 def called(function, args, kwargs, frame):
     """Record a call of a function at a frame."""
     found = []

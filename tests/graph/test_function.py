@@ -6,7 +6,7 @@ import functools
 
 import pytest
 
-from asyncgraph._graph.function import Function, is_async, name_of
+from asyncgraph._graph.function import Durations, Function, is_async, name_of
 
 
 class Plain:
@@ -109,3 +109,15 @@ def test_names(call, name):
 def test_a_function_shows_its_name_and_where_it_runs():
     """The repr of a function with its options is short."""
     assert repr(Function(len, "count", "process")) == "<count, executor 'process'>"
+
+
+def test_the_mean_of_durations():
+    """Of all calls there were, of which older ones count for less and less."""
+    durations = Durations()
+    assert durations.mean is None
+    durations.add(2.0, 4)
+    durations.add(1.0)
+    assert durations.mean == 0.6
+    for _ in range(5_000):
+        durations.add(0.1)
+    assert abs(durations.mean - 0.1) < 0.001

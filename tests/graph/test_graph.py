@@ -9,7 +9,7 @@ import pytest
 
 from asyncgraph._graph.graph import Graph, Ref
 from asyncgraph._graph.node import Site, site_of
-from tests.graph.nodes import data, node
+from tests.graph.nodes import data, input_node, node
 
 
 def keyed(key, built):
@@ -177,3 +177,8 @@ def shown(built):
     """Return how the task of a node reads."""
     graph = Graph([built])
     return repr(graph[graph.outputs[0]])
+
+
+def test_an_input_is_shown_as_one():
+    """Its name is all that it has."""
+    assert repr(Graph([input_node("url")])["url-1"]) == "Input('url')"

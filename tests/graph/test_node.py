@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from asyncgraph._graph import node as module
-from asyncgraph._graph.node import Site, in_dependency_order, key_of, site_of
+from asyncgraph._graph.node import Site, in_dependency_order, in_tree_order, key_of, site_of
 from tests.graph.nodes import chain, node, tree
 
 
@@ -170,6 +170,38 @@ def test_order_needs_no_recursion_and_looks_at_each_edge_once(width):
     for _ in range(100_000 // width):
         last = node("next", *[last] * width)
     assert len(in_dependency_order([last])) == 100_000 // width + 1
+
+
+@pytest.mark.parametrize("leaves", [1, 2, 7, 1_000, 5_000])
+def test_the_order_of_a_tree(leaves):
+    """It is the same by either way, for one tree and for several."""
+    roots = [tree(leaves)[0], tree(3)[0], node("alone")]
+    by_tree, by_any = in_tree_order(roots), in_dependency_order(roots)
+    assert list(map(id, by_tree)) == list(map(id, by_any))
+
+
+@pytest.mark.parametrize("length", [1, 700, 100_000])
+def test_the_tree_order_of_a_chain(length):
+    """Depth needs no recursion."""
+    assert len(in_tree_order([chain(length)])) == length
+
+
+def test_what_is_no_tree_has_no_tree_order():
+    """A node that is needed twice, whether it is found early, late or at the end."""
+    a = node("a")
+    assert in_tree_order([a, a]) is None
+    assert in_tree_order([node("b", a, a)]) is None
+    assert in_tree_order([node("b", a), *[node("c", number) for number in range(5_000)], a]) is None
+    assert in_tree_order([]) == []
+
+
+def test_levels_that_double_are_noticed():
+    """A ladder of 200 levels has 2 ** 200 ways down, which nobody walks."""
+    last = node("first")
+    for _ in range(200):
+        last = node("next", last, last)
+    assert in_tree_order([last]) is None
+    assert len(in_dependency_order([last])) == 201
 
 
 def test_a_chain_is_collected_without_recursion():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncgraph._graph.plan import Plan, dependents_of
-from tests.graph.nodes import chain, node, tree
+from tests.graph.nodes import chain, input_node, node, tree
 
 
 def test_dependencies_come_before_dependents():
@@ -45,3 +45,39 @@ def test_a_plan_of_a_long_chain_needs_no_recursion():
     """100 000 nodes in a row are numbered along the row."""
     plan = Plan([chain(100_000)])
     assert plan.dependencies == [(), *((number,) for number in range(99_999))]
+
+
+def test_whether_a_plan_is_a_tree():
+    """Every node needed once makes a tree, or several; one that is needed twice does not."""
+    a, b = node("a"), node("b")
+    assert Plan([node("c", a, b), node("d")]).is_tree
+    assert not Plan([node("c", a, a)]).is_tree
+    assert not Plan([node("c", a), a]).is_tree
+    assert not Plan([a, a]).is_tree
+    assert Plan([]).is_tree
+
+
+def test_dependents_of_a_tree():
+    """They are found in another way, and are the same."""
+    plan = Plan([tree(50)[0]])
+    assert plan.is_tree
+    assert [list(each) for each in plan.dependents] == dependents_of(plan.dependencies)
+
+
+def test_last_uses():
+    """Each value is dropped where it is used last, once, and outputs never."""
+    a = node("a")
+    b = node("b", a, a)
+    c = node("c", a, b)
+    plan = Plan([c, b])
+    assert plan.last_uses == [(), (), (a,)]
+
+
+def test_inputs_come_first():
+    """Their values are given, so that a run begins behind them."""
+    x, y = input_node("x"), input_node("y")
+    plan = Plan([node("top", node("left", x), y, node("right", x))])
+    assert plan.inputs == [x, y]
+    assert [each._function.name for each in plan.nodes] == ["x", "y", "left", "right", "top"]
+    plan.prepare()
+    assert plan.dependencies[-1] == (2, 1, 3)

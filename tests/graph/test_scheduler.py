@@ -324,3 +324,32 @@ def test_validate_counts_what_remains():
     scheduler.remaining = 5
     with pytest.raises(AssertionError, match="5 remain, but 2 are alive"):
         scheduler.validate()
+
+
+@pytest.mark.parametrize("finished", range(6))
+@pytest.mark.parametrize("outputs", [[5], [5, 1], [0, 5]])
+def test_a_run_that_is_taken_over_on_the_way(finished, outputs):
+    """A scheduler that begins when so many tasks have finished ends as one that has seen them finish."""
+    dependencies = [(), (0,), (0, 1), (), (2, 3, 3), (4, 0)]
+    dependents = dependents_of(dependencies)
+    whole = Scheduler(dependencies, dependents, [0] * 6, outputs)
+    for task in range(finished):
+        assert begin(whole) == task
+        whole.finish(task, f"result {task}")
+    results = {task: result for task, result in enumerate(whole.results) if result is not None}
+    half = Scheduler(dependencies, dependents, [0] * 6, outputs, finished, results)
+    half.validate()
+    assert half.state == whole.state
+    assert (half.results, half.remaining) == (whole.results, whole.remaining)
+    for scheduler in (half, whole):
+        for task in range(finished, 6):
+            assert begin(scheduler) == task
+            scheduler.finish(task, f"result {task}")
+            scheduler.validate()
+    assert (half.state, half.results) == (whole.state, whole.results)
+
+
+def test_how_many_are_ready():
+    """With and without dependencies, by lane."""
+    scheduler = Scheduler([(), (), (0,)], [[2], [], []], [0, 1, 0], [1, 2])
+    assert [scheduler.ready_count(lane) for lane in (0, 1, 2)] == [1, 1, 0]
