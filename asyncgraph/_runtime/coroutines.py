@@ -106,6 +106,8 @@ class Coroutines:
                 runner.has_slot = False
                 owner.give_back(COROUTINE)
             owner.begin_others()
+            if runner.was_cancelled:
+                return  # by a plain function that was called on the loop
 
     def claim_for(self, runner: Runner) -> bool:
         """Get a slot for a runner, if there is one."""

@@ -314,7 +314,7 @@ class Execution:
         if running is not None:
             task = self.scheduler.take(self.scheduler.lanes[running])
             assert task == running
-            self.scheduler.consume(task)
+            self.scheduler.consume(running)
         self.wake()
 
     def _schedule(self, finished: int, results: Mapping[Node[Any], Any]) -> None:
@@ -457,7 +457,7 @@ class Execution:
                 raise asyncio.CancelledError
             if self._straight is not None:
                 await self._go_straight(runner, self._straight)
-            if self._is_scheduled:
+            if self._is_scheduled and runner.is_clean():
                 await self._coroutines.serve(runner)
         except asyncio.CancelledError as error:
             self._give_up(error)  # not by us: the loop is being shut down, and cancels all of its tasks

@@ -47,12 +47,14 @@ class Owner(Protocol):
 
     def claim(self, lane: int) -> bool:
         """Get a slot of the lane, or be woken for one later."""
+        ...
 
     def give_back(self, lane: int) -> None:
         """Return a slot."""
 
     def has_call(self, lane: int) -> bool:
         """Whether there is anything to begin in the lane."""
+        ...
 
     def take(self, lane: int) -> int | None:
         """Begin the first task of the lane that need not wait."""

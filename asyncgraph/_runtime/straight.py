@@ -102,8 +102,8 @@ class Straight:
                 args, kwargs = self.arguments(node) if node._dependencies else (node._args, node._kwargs)
                 if function.is_async:
                     value = await function.call(*args, **kwargs)
-                    # Three quick looks in place of the call, most of the time.
-                    if (runner.was_cancelled or has_variables or own != base) and not runner.is_clean():
+                    # Two quick looks in place of the call, most of the time.
+                    if (has_variables or own != base) and not runner.is_clean():
                         return value, None
                 elif kwargs:
                     value = copy().run(function.call, *args, **kwargs)
@@ -111,6 +111,8 @@ class Straight:
                     value = copy().run(function.call, *args)
             except BaseException as error:
                 return None, failure_in(runner, error, node)
+            if runner.was_cancelled and not runner.is_clean():
+                return value, None
             if self.is_left or (type(value) not in ATOMS and isinstance(value, UNUSUAL)):
                 return value, None
             values[node] = value
