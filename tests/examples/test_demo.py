@@ -70,7 +70,7 @@ def test_both_errors_read_as_themselves(output):
         '  File "demo.py", line N, in download',
         "    raise DownloadError(code, url)",
         "DownloadError: HTTP status 404 for http://127.0.0.1:N/planted/missing.py",
-        "asyncgraph: node download-62 (download) failed, loop executor, attempt 1",
+        "asyncgraph: node download-61 (download) failed, loop executor, attempt 1",
         "  built at:  demo.py:N, in build",
     ]
     assert [line for line in broken.splitlines() if line.startswith("  File")] == [

@@ -91,7 +91,7 @@ def test_background_download():
     assert int(rounds[1]) > 1
     assert failure[:2] == [
         "<HTTPError 404: 'Not Found'>, the original",
-        "asyncgraph: node download-2 (download) failed, thread executor, attempt 1",
+        "asyncgraph: node download-1 (download) failed, thread executor, attempt 1",
     ]
     assert re.fullmatch(r"  built at:  \S+background_download\.py:\d+, in main", failure[2])
 
