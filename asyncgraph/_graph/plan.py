@@ -80,7 +80,7 @@ class Plan:
         return _in_tree(self.dependencies) if self.is_tree else dependents_of(self.dependencies)
 
     @cached_property
-    def last_uses(self) -> list[tuple[Node[Any], ...]]:
+    def last_uses(self) -> Sequence[Sequence[Node[Any]]]:
         """By number, the nodes whose values are needed no more once the arguments of that node are there.
 
         Values of outputs are always needed.
@@ -91,9 +91,13 @@ class Plan:
                 last[node] = number
         for node in self.requested:
             last.pop(node, None)
-        last_uses: list[tuple[Node[Any], ...]] = [()] * len(self.nodes)
+        last_uses: list[list[Node[Any]] | tuple[()]] = [()] * len(self.nodes)
         for node, number in last.items():
-            last_uses[number] += (node,)
+            there = last_uses[number]
+            if there:
+                there.append(node)
+            else:
+                last_uses[number] = [node]
         return last_uses
 
 

@@ -70,7 +70,7 @@ def test_last_uses():
     b = node("b", a, a)
     c = node("c", a, b)
     plan = Plan([c, b])
-    assert plan.last_uses == [(), (), (a,)]
+    assert list(map(list, plan.last_uses)) == [[], [], [a]]
 
 
 def test_inputs_come_first():
@@ -81,3 +81,12 @@ def test_inputs_come_first():
     assert [each._function.name for each in plan.nodes] == ["x", "y", "left", "right", "top"]
     plan.prepare()
     assert plan.dependencies[-1] == (2, 1, 3)
+
+
+def test_a_wide_plan_is_linear():
+    """One node that is the last to use 200 000 others: each is listed once, and no list is copied."""
+    source = node("source")
+    top = node("top", *[node("middle", source, number) for number in range(200_000)])
+    plan = Plan([top])
+    assert not plan.is_tree
+    assert [len(each) for each in plan.last_uses[-2:]] == [1, 200_000]
