@@ -15,6 +15,10 @@ from asyncgraph._runtime.runner import Runner, failure_in, turn
 
 __all__ = ["Coroutines"]
 
+# At most so many runners begin, or wait for their next turn, at once: as many as a slice can serve. Each
+# costs a microsecond a turn, whether it is served or not.
+_MOST = 256
+
 # A call that gives something to await: its task, and what to call.
 _Call = tuple[int, Callable[..., Any], tuple[Any, ...], Mapping[str, Any]]
 
@@ -27,17 +31,11 @@ class Coroutines:
         made: Calls of functions that turned out to be coroutines only when they were made.
     """
 
-    def __init__(self, owner: Owner, main: Callable[[Runner], Coroutine[Any, Any, None]]) -> None:
-        """Nothing runs yet.
-
-        Args:
-            owner: The execution.
-            main: What a runner does; mostly to `serve`.
-        """
+    def __init__(self, owner: Owner) -> None:
+        """Nothing runs yet."""
         self.runners: set[Runner] = set()
         self.made: deque[_Call] = deque()
         self._owner = owner
-        self._main = main
         self._slots = owner.lanes[COROUTINE].slots
         # How many runners are waiting for their next turn, and how many may be added in the next.
         self._waiting_turn = 0
@@ -65,49 +63,87 @@ class Coroutines:
         for _ in range(self._allowance):
             if not (self._owner.has_call(COROUTINE) and self._owner.claim(COROUTINE)):
                 return
-            self.add_runner(has_slot=True)
+            self.add_runner(self.serve()).has_slot = True
             self._waiting_turn += 1
-        self._allowance *= 2
+        self._allowance = min(2 * self._allowance, _MOST)
 
-    def add_runner(self, *, has_slot: bool = False) -> None:
-        """Add a runner, which begins in the loop's next turn."""
-        runner = Runner(self._run(), self._owner.context, self._owner.loop, self._name_of)
-        runner.has_slot = has_slot
+    def add_runner(self, main: Coroutine[Any, Any, None]) -> Runner:
+        """Add a runner, whose `main` begins in the next turn, with `begun`, and ends with `end` or `serve`."""
+        runner = Runner(main, self._owner.context, self._owner.loop, self._name_of)
         self.runners.add(runner)
+        return runner
 
-    async def serve(self, runner: Runner) -> None:
-        """Take coroutines that are ready, one after another, until none is."""
+    def begun(self) -> Runner:
+        """The runner in which this is called, which has just begun."""
+        runner = asyncio.current_task()
+        assert isinstance(runner, Runner)
+        runner.has_begun = True
+        self._waiting_turn -= runner.has_slot
+        if runner.was_cancelled:
+            self._owner.runner_failed(asyncio.CancelledError())
+        return runner
+
+    def end(self, runner: Runner) -> None:
+        """A runner runs nothing more."""
+        self.runners.discard(runner)
+        if runner.has_slot:
+            self._owner.give_back(COROUTINE)
+        self._owner.wake()
+        self._owner.check_over()
+
+    async def serve(self, runner: Runner | None = None) -> None:
+        """Take coroutines that are ready, one after another, until none is; then end.
+
+        Args:
+            runner: The runner in which this is called, if it has done something else before.
+        """
+        # All in one frame: there are as many of it as suspended coroutines.
         owner, slots = self._owner, self._slots
-        while runner.has_slot or (owner.has_call(COROUTINE) and self.claim_for(runner)):
-            while owner.until is not None and time.monotonic() > owner.until:
-                await self._next_turn()
-            if owner.until is None:
-                owner.open_slice()
-            call = self._next()
-            if call is None:
-                return
-            runner.task, function, args, kwargs = call
-            del call
-            try:
-                value, error = await function(*args, **kwargs), None
-            except BaseException as raised:
-                value, error = None, failure_in(runner, raised, owner.nodes[runner.task])
-            del args, kwargs
-            is_clean = runner.is_clean()
-            if not is_clean:
-                error = self.error_of(runner, error)
-            task, runner.task = runner.task, None
-            owner.settle(task, COROUTINE, value, error)
-            del value, error
-            if not is_clean:
-                return
-            if slots.waiting and slots.is_wanted_besides(owner):
-                # After one node it is the turn of another run.
-                runner.has_slot = False
-                owner.give_back(COROUTINE)
-            owner.begin_others()
-            if runner.was_cancelled:
-                return  # by a plain function that was called on the loop
+        runner = runner or self.begun()
+        try:
+            while runner.has_slot or (owner.has_call(COROUTINE) and self.claim_for(runner)):
+                while owner.until is not None and time.monotonic() > owner.until:
+                    if self._waiting_turn >= _MOST or not owner.has_call(COROUTINE):
+                        return
+                    self._waiting_turn += 1
+                    try:
+                        await turn()
+                    finally:
+                        self._waiting_turn -= 1
+                if owner.until is None:
+                    owner.open_slice()
+                call = self._next()
+                if call is None:
+                    return
+                runner.task, function, args, kwargs = call
+                del call
+                try:
+                    value, error = await function(*args, **kwargs), None
+                except BaseException as raised:
+                    value, error = None, failure_in(runner, raised, owner.nodes[runner.task])
+                del args, kwargs
+                is_clean = runner.is_clean()
+                if not is_clean:
+                    error = self.error_of(runner, error)
+                task, runner.task = runner.task, None
+                owner.settle(task, COROUTINE, value, error)
+                del value, error
+                if not is_clean:
+                    return
+                if slots.waiting and slots.is_wanted_besides(owner):
+                    # After one node it is the turn of another run.
+                    runner.has_slot = False
+                    owner.give_back(COROUTINE)
+                owner.begin_others()
+                if runner.was_cancelled:
+                    return  # by a plain function that was called on the loop
+        except GeneratorExit:
+            owner.abandon()  # the runner is being thrown away: its loop is gone
+            raise
+        except BaseException as error:
+            owner.runner_failed(error)
+        finally:
+            self.end(runner)
 
     def claim_for(self, runner: Runner) -> bool:
         """Get a slot for a runner, if there is one."""
@@ -142,27 +178,6 @@ class Coroutines:
         """The loop is gone, and the runners with it."""
         for runner in self.runners:
             runner.silence()
-
-    async def _run(self) -> None:
-        runner = asyncio.current_task()
-        assert isinstance(runner, Runner)
-        runner.has_begun = True
-        self._waiting_turn -= runner.has_slot
-        try:
-            await self._main(runner)
-        finally:
-            self.runners.discard(runner)
-            if runner.has_slot:
-                self._owner.give_back(COROUTINE)
-            self._owner.wake()
-            self._owner.check_over()
-
-    async def _next_turn(self) -> None:
-        self._waiting_turn += 1
-        try:
-            await turn()
-        finally:
-            self._waiting_turn -= 1
 
     def _next(self) -> _Call | None:
         """The first coroutine that is ready."""

@@ -138,7 +138,7 @@ class Execution:
         self._backlogs: list[tuple[Sized, int]] = []
         self.context = contextvars.copy_context()
         self.context.run(_current.set, self)
-        self._coroutines = Coroutines(self, self._run)
+        self._coroutines = Coroutines(self)
         self._threads = Threads(self, self._coroutines)
         # A copy of the nodes, once functions have returned further ones.
         self._own_nodes: list[Node[Any]] | None = None
@@ -152,7 +152,7 @@ class Execution:
         lanes = set(self._lane_of.values())
         if self._on_output is None and lanes <= {INLINE, COROUTINE}:
             self._straight = Straight(self._plan, self.context, given)
-            self._coroutines.add_runner()
+            self._coroutines.add_runner(self._walk(self._straight))
         elif self._on_output is None and self._is_for_one_thread():
             self._straight = Straight(self._plan, self.context, given)
             self._go_on_in_thread()
@@ -238,6 +238,22 @@ class Execution:
         return self._stretch is not None or any(
             runner.task is not None for runner in self._coroutines.runners
         )
+
+    async def _walk(self, straight: Straight) -> None:
+        """What the first runner does: go straight, and then on as all others do."""
+        runner = self._coroutines.begun()
+        try:
+            if self._straight is not None:  # not stopped before this began
+                await self._go_straight(runner, straight)
+        except GeneratorExit:
+            self.abandon()  # the runner is being thrown away: its loop is gone
+            raise
+        except BaseException as error:
+            self.runner_failed(error)
+        if self._is_scheduled and runner.is_clean():
+            await self._coroutines.serve(runner)
+        else:
+            self._coroutines.end(runner)
 
     async def _go_straight(self, runner: Runner, straight: Straight) -> None:
         outcome = await straight.walk(runner, self._cover, _SLICE)
@@ -450,24 +466,14 @@ class Execution:
 
     # -- calls
 
-    async def _run(self, runner: Runner) -> None:
-        """What a runner does."""
-        try:
-            if runner.was_cancelled:
-                raise asyncio.CancelledError
-            if self._straight is not None:
-                await self._go_straight(runner, self._straight)
-            if self._is_scheduled and runner.is_clean():
-                await self._coroutines.serve(runner)
-        except asyncio.CancelledError as error:
+    def runner_failed(self, error: BaseException) -> None:
+        """A runner has met this error outside of any node."""
+        if isinstance(error, asyncio.CancelledError):
             self._give_up(error)  # not by us: the loop is being shut down, and cancels all of its tasks
-        except GeneratorExit:
-            self.abandon()  # the runner is being thrown away: its loop is gone
-            raise
-        except BaseException as error:
-            self.break_off(error)
-            if not isinstance(error, Exception):
-                self.loop.call_soon(_raise, error)
+            return
+        self.break_off(error)
+        if not isinstance(error, Exception):
+            self.loop.call_soon(_raise, error)
 
     def _start(self) -> None:
         """Hand a task to a worker process, with the slot that has been claimed."""

@@ -71,5 +71,11 @@ class Owner(Protocol):
     def break_off(self, error: BaseException) -> None:
         """Asyncgraph itself has failed: end with that, rather than hang."""
 
+    def runner_failed(self, error: BaseException) -> None:
+        """A runner has met this error outside of any node."""
+
+    def abandon(self) -> None:
+        """The loop is gone: nothing can be done any more."""
+
     def check_over(self) -> None:
         """Conclude, if nothing is running and nothing will."""

@@ -41,7 +41,7 @@ class Table:
         if self._markdown:
             print(f"| {first} | {' | '.join(cells)} |", flush=True)
         else:
-            print(f"  {first:<52}{''.join(f'{cell:>16}' for cell in cells)}", flush=True)
+            print(f"  {first:<52}{''.join(f'  {cell:>18}' for cell in cells)}", flush=True)
 
 
 def verdict(*, is_met: bool, target: str) -> str:

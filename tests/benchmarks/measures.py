@@ -53,8 +53,8 @@ def _worst_stall(build: Callable[[], Any]) -> float:
 
     async def main() -> float:
         worst, node = 0.0, build()
-        run = start(node)
         last = time.perf_counter()
+        run = start(node)
         while not run.done():
             await asyncio.sleep(0)
             now = time.perf_counter()
