@@ -68,7 +68,7 @@ class Coroutines:
         self._allowance = min(2 * self._allowance, _MOST)
 
     def add_runner(self, main: Coroutine[Any, Any, None]) -> Runner:
-        """Add a runner, whose `main` begins in the next turn, with `begun`, and ends with `end` or `serve`."""
+        """Add a runner. Its `main` begins in the next turn, with `begun`; it ends with `end` or `serve`."""
         runner = Runner(main, self._owner.context, self._owner.loop, self._name_of)
         self.runners.add(runner)
         return runner
