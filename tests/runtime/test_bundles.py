@@ -138,12 +138,12 @@ async def test_stopping_a_run_with_bundles_under_way(how):
     function = short(delayed(note, executor="thread"))
     nodes = [function(number) for number in range(50)]
     async with Runtime(threads=1):
-        going = start([nodes, INLINE], timeout=0.001 if how == "timeout" else None)
+        going = start([nodes, INLINE], timeout=SECONDS)
         await begun.wait()
         if how == "cancel":
             going.cancel()
         else:
-            await asyncio.sleep(0.01)  # the time that it has, and more, has to pass
+            going._expire(SECONDS)  # as its timer would
         assert not going.done()
         go.set()
         with pytest.raises(asyncio.CancelledError if how == "cancel" else TimeoutError):
