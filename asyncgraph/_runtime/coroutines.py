@@ -144,6 +144,7 @@ class Coroutines:
             owner.runner_failed(error)
         finally:
             self.end(runner)
+            del self, owner, slots, runner  # see `Straight.walk`
 
     def claim_for(self, runner: Runner) -> bool:
         """Get a slot for a runner, if there is one."""

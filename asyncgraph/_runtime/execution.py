@@ -250,10 +250,13 @@ class Execution:
             raise
         except BaseException as error:
             self.runner_failed(error)
-        if self._is_scheduled and runner.is_clean():
-            await self._coroutines.serve(runner)
-        else:
-            self._coroutines.end(runner)
+        try:
+            if self._is_scheduled and runner.is_clean():
+                await self._coroutines.serve(runner)
+            else:
+                self._coroutines.end(runner)
+        finally:
+            del self, straight, runner  # see `Straight.walk`
 
     async def _go_straight(self, runner: Runner, straight: Straight) -> None:
         outcome = await straight.walk(runner, self._cover, _SLICE)
@@ -261,11 +264,14 @@ class Execution:
         if self._straight is not None and not straight.is_done:
             self._leave_straight()
         if outcome is not None:
-            value, error = outcome
             runner.task = None
             assert task is not None
-            error = self._coroutines.error_of(runner, error)
-            self.settle(task, self.scheduler.lanes[task], value, error)
+            self._settle_walked(runner, task, *outcome)
+        del self, straight, runner, outcome  # see `Straight.walk`
+
+    def _settle_walked(self, runner: Runner, task: int, value: Any, error: BaseException | None) -> None:
+        error = self._coroutines.error_of(runner, error)
+        self.settle(task, self.scheduler.lanes[task], value, error)
 
     def _cover(self, runner: Runner) -> bool:
         """Before coroutines in a slice: get a slot, and see to it that one that suspends is noticed."""
@@ -327,6 +333,8 @@ class Execution:
         if running is not None:
             values.pop(self.nodes[running], None)
         self._schedule(finished, values)
+        if self._stretch is None:
+            straight.values.clear()  # its frame may outlive the run
         if running is not None:
             task = self.scheduler.take(self.scheduler.lanes[running])
             assert task == running

@@ -89,49 +89,58 @@ class Straight:
         left = stride = 1
         looked = clock()
         until = looked + slice_
-        for position in range(self.position, len(nodes)):
-            runner.task = self.position = position
-            node = nodes[position]
-            function = node._function
-            if function.is_async and not is_covered:
-                is_covered = cover(runner)
-                if not is_covered:
-                    runner.task = None
-                    return None
-            try:
-                args, kwargs = self.arguments(node) if node._dependencies else (node._args, node._kwargs)
-                if function.is_async:
-                    value = await function.call(*args, **kwargs)
-                    # Two quick looks in place of the call, most of the time.
-                    if (has_variables or own != base) and not runner.is_clean():
-                        return value, None
-                elif kwargs:
-                    value = copy().run(function.call, *args, **kwargs)
-                else:
-                    value = copy().run(function.call, *args)
-            except BaseException as error:
-                return None, failure_in(runner, error, node)
-            if runner.was_cancelled and not runner.is_clean():
-                return value, None
-            if self.is_left or (type(value) not in ATOMS and isinstance(value, UNUSUAL)):
-                return value, None
-            values[node] = value
-            left -= 1
-            if not left:
-                now = clock()
-                if now > until:
-                    self.position, runner.task = position + 1, None
-                    await turn()
-                    if self._has_been_left():
+        node: Any = None
+        args: Any = None
+        kwargs: Any = None
+        value: Any = None
+        try:
+            for position in range(self.position, len(nodes)):
+                runner.task = self.position = position
+                node = nodes[position]
+                function = node._function
+                if function.is_async and not is_covered:
+                    is_covered = cover(runner)
+                    if not is_covered:
+                        runner.task = None
                         return None
-                    is_covered = False
+                try:
+                    args, kwargs = self.arguments(node) if node._dependencies else (node._args, node._kwargs)
+                    if function.is_async:
+                        value = await function.call(*args, **kwargs)
+                        # Two quick looks in place of the call, most of the time.
+                        if (has_variables or own != base) and not runner.is_clean():
+                            return value, None
+                    elif kwargs:
+                        value = copy().run(function.call, *args, **kwargs)
+                    else:
+                        value = copy().run(function.call, *args)
+                except BaseException as error:
+                    return None, failure_in(runner, error, node)
+                if runner.was_cancelled and not runner.is_clean():
+                    return value, None
+                if self.is_left or (type(value) not in ATOMS and isinstance(value, UNUSUAL)):
+                    return value, None
+                values[node] = value
+                left -= 1
+                if not left:
                     now = clock()
-                    until = now + slice_
-                # Twice as far as last time, if that was quick.
-                left = stride = min(2 * stride, _LONGEST_STRIDE) if now - looked < slice_ / 20 else 1
-                looked = now
-        self.position, runner.task = len(nodes), None
-        return None
+                    if now > until:
+                        self.position, runner.task = position + 1, None
+                        await turn()
+                        if self._has_been_left():
+                            return None
+                        is_covered = False
+                        now = clock()
+                        until = now + slice_
+                    # Twice as far as last time, if that was quick.
+                    left = stride = min(2 * stride, _LONGEST_STRIDE) if now - looked < slice_ / 20 else 1
+                    looked = now
+            self.position, runner.task = len(nodes), None
+            return None
+        finally:
+            # From Python 3.12 on, the traceback of a node's error leads to this frame, which is to keep
+            # nothing of the run alive.
+            del self, runner, cover, copy, base, own, nodes, values, node, args, kwargs, value
 
     def arguments(self, node: Node[Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
         """The arguments of the node at `position`; values that are needed no more after that are dropped."""
