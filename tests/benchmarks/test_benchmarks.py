@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from tests.benchmarks.measures import MEASURES
-from tests.benchmarks.workloads import WORKLOADS
+from tests.benchmarks import imports, loop_stall, makespan, memory, metg, scale, suspended
+from tests.benchmarks.kernels import calibrated, spin
+from tests.benchmarks.metg_contenders import CONTENDERS as RUNNERS
+from tests.benchmarks.suite import BENCHMARKS
+from tests.benchmarks.table import Row
+from tests.benchmarks.timing import OURS
+from tests.benchmarks.workflows import WORKFLOWS, bound, critical_path_first, levels, scaled
 
+ROOT = Path(__file__).parent.parent.parent
+
+# Dask is not there where only the tests run, and leaves threads behind; both it and the standard library's
+# pool of spawned processes are seen to by `test_the_command_line`, in a process that ends.
 CONTENDERS = [
-    pytest.param(contender, id=f"{workload.name}-{name}")
-    for workload in WORKLOADS
-    for name, contender in workload.contenders.items()
-    if "dask" not in name  # which is not there where only the tests run, and leaves its threads behind
+    pytest.param(contender, id=f"{benchmark.name}-{name}")
+    for benchmark in BENCHMARKS
+    for name, contender in (benchmark.contenders or {}).items()
+    if "dask" not in name
 ]
 
 
@@ -21,15 +35,118 @@ def test_a_contender_does_its_work(contender):
     assert 0 < contender(200) < 60
 
 
-@pytest.mark.parametrize("measure", MEASURES, ids=lambda each: each.name)
-def test_a_measure_gives_figures(measure):
-    """At least one, each with a label of its own."""
-    figures = list(measure.figures(1 if measure.name == "import" else 200))
-    assert len({figure.label for figure in figures}) == len(figures) > 0
-    assert all(figure.value >= 0 for figure in figures)
+@pytest.mark.parametrize(
+    "rows", [loop_stall.rows, scale.growth, scale.shapes], ids=lambda each: each.__name__
+)
+def test_what_is_measured_of_us_alone_gives_rows(rows):
+    """Each has a label of its own and as many figures as rounds."""
+    found = list(rows(100, 2))
+    assert len({row.label for row in found}) == len(found) > 0
+    assert all(len(row.figures) == 2 and min(row.figures) >= 0 for row in found)
 
 
-def test_targets_name_contenders():
-    """A target that no row shows would be forgotten; dask may be missing."""
-    for workload in WORKLOADS:
-        assert {name for name in workload.targets if "dask" not in name} <= set(workload.contenders)
+def test_memory_of_a_node_is_counted():
+    """A partial of two arguments has a size that is known within limits; a node has one of that order."""
+    ours, partial, *_ = memory.rows(500, 1)
+    assert 100 < partial.median < 400
+    assert 100 < ours.median < 1_000
+
+
+@pytest.mark.parametrize("name", suspended.WORKS)
+def test_suspended_coroutines_are_suspended_all_at_once(name):
+    """They would wait for ever if fewer of them could begin."""
+    seconds, grown = suspended.measure_here(name, 1_000)
+    assert 0 < seconds < 60
+    assert grown >= 0
+
+
+def test_import_names_what_should_not_be_there():
+    """Two programs, their difference, and the modules."""
+    rows = list(imports.rows(0, 1))
+    assert len(rows) == 4
+    assert rows[-1].figures == [0]
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+@pytest.mark.parametrize("tasks", [20, 300])
+def test_a_workflow_is_one_and_its_bound_holds(name, tasks):
+    """Tasks come behind what they need, and no schedule beats the bound that the durations are scaled to."""
+    workflow = scaled(WORKFLOWS[name](tasks), 4, 2.0)
+    assert tasks / 2 <= len(workflow) <= max(30, tasks * 1.1)
+    assert all(each < number for number, task in enumerate(workflow) for each in task.needs)
+    assert bound(workflow, 4) == pytest.approx(2.0)
+    assert 2.0 <= critical_path_first(workflow, 4) * (1 + 1e-9) <= 4.0
+    assert critical_path_first(workflow, len(workflow)) == pytest.approx(max(levels(workflow)))
+
+
+def test_makespan_of_coroutines():
+    """Neither ours nor the hand-written program is done before it can be."""
+    workflow = scaled(WORKFLOWS["cholesky"](20), 16, 0.05)
+    with makespan.with_coroutines(workflow) as measures:
+        assert all(0.95 * 0.05 <= measure() < 10 for measure in measures.values())
+
+
+def test_makespan_of_processes():
+    """Two workers sleep for the time that is asked for."""
+    workflow = scaled(WORKFLOWS["fork-join"](12), 2, 0.05)
+    with makespan.ours(workflow, makespan.rest, "process", processes=2) as measure:
+        assert 0.95 * 0.05 <= measure() < 10
+
+
+@pytest.mark.parametrize("pattern", metg.PATTERNS)
+def test_patterns_need_the_step_before(pattern):
+    """Tasks of the first step need nothing, others only tasks of the step before."""
+    graph = metg.graph_of(pattern, 64)
+    assert len(graph) == 64
+    assert all(
+        number // metg.WIDTH - each // metg.WIDTH == 1 for number in range(64) for each in graph[number]
+    )
+
+
+@pytest.mark.parametrize(
+    ("executor", "name"),
+    [("inline", OURS), ("threads", OURS), ("threads", "ThreadPoolExecutor"), ("processes", OURS)],
+)
+def test_a_runner_of_metg_runs_a_graph(executor, name):
+    """It returns the seconds."""
+    with RUNNERS[executor][name](2) as run:
+        assert 0 < run(metg.graph_of("stencil", 32), spin, 10) < 60
+
+
+@pytest.mark.parametrize("overhead", [5e-6, 200e-6])
+def test_metg_is_the_overhead_of_a_runner_whose_overhead_is_constant(overhead):
+    """Then half of the time goes into tasks where they take as long as the overhead."""
+    kernel = calibrated(spin)
+
+    def run(graph, call, size):
+        return len(graph) * (kernel.seconds(size) + overhead)
+
+    search = metg.Search(run, "fft", kernel, 1, 128)
+    assert search.microseconds() == pytest.approx(overhead * 1e6, rel=0.15)
+
+
+def test_metg_says_when_no_duration_is_enough():
+    """A runner that uses less than half of the cores has none."""
+    kernel = calibrated(spin)
+    search = metg.Search(lambda graph, call, size: len(graph) * kernel.seconds(size), "none", kernel, 3, 16)
+    assert search.microseconds() == float("inf")
+
+
+def test_targets():
+    """They are for the ratio where there is one, and otherwise for the median."""
+    assert Row("a", [1, 2, 9], "ms", at_most=2).verdict() == "<= 2 ms ok"
+    assert Row("a", [1, 2, 9], "ms", 3, at_most=2).verdict() == "<= 2 x missed"
+    assert Row("a", [1, 2, 9], "ms", 3, at_least=3).verdict() == ">= 3 x ok"
+    assert Row("a", [1, 2, 9], "ms", 3).verdict() == ""
+    assert Row("a", remark="not measured", at_most=1).verdict() == ""
+
+
+def test_the_command_line():
+    """It prints a table with every row of what was asked for, dask and spawned processes included."""
+    wanted = ["build", "inline", "threads", "memory", "import"]
+    command = [sys.executable, "-m", "tests.benchmarks", *wanted, "--n", "50", "--rounds", "1", "--markdown"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in wanted:
+        assert f"| **{name}** |" in done.stdout
+    assert all(line.count("|") == 8 for line in done.stdout.splitlines() if line.startswith("|"))

@@ -1,0 +1,29 @@
+"""All benchmarks, in the order in which they run."""
+
+from __future__ import annotations
+
+from tests.benchmarks import (
+    calls,
+    coroutines,
+    imports,
+    loop_stall,
+    makespan,
+    memory,
+    metg,
+    peaks,
+    scale,
+    suspended,
+)
+
+BENCHMARKS = [
+    *calls.BENCHMARKS,
+    *coroutines.BENCHMARKS,
+    *loop_stall.BENCHMARKS,
+    *memory.BENCHMARKS,
+    *scale.BENCHMARKS,
+    *suspended.BENCHMARKS,
+    *imports.BENCHMARKS,
+    *peaks.BENCHMARKS,
+    *makespan.BENCHMARKS,
+    *metg.BENCHMARKS,
+]
