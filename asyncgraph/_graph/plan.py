@@ -1,8 +1,7 @@
 """A plan: a graph prepared for running, its nodes in order and its edges turned into lists of numbers.
 
-The number of a node is its place in a depth-first order, dependencies before dependents. It is also
-the node's priority: of all that is ready, the lowest number goes first, which finishes what was begun
-before it begins anything new, and so keeps few results alive.
+The number of a node is its place in an order that keeps few results alive (see `order`), dependencies
+before dependents. It is also the node's priority: of all that is ready, the lowest number goes first.
 
 A plan does not change, so that many runs can share it. What a run may not need, it works out when it is
 first asked for.
@@ -17,6 +16,7 @@ from typing import Any
 
 from asyncgraph._graph.function import Function
 from asyncgraph._graph.node import Node, in_dependency_order, in_tree_order
+from asyncgraph._graph.order import is_small, may_gain, order, order_of_shape, order_of_tree
 
 __all__ = ["Plan", "dependents_of"]
 
@@ -39,14 +39,35 @@ class Plan:
         nodes = in_tree_order(self.requested)
         self.is_tree = nodes is not None
         self.nodes = in_dependency_order(self.requested) if nodes is None else nodes
+        self._put_in_order()
         self.inputs: list[Node[Any]] = []
         if any(function.is_input for function in self.functions):
             self.inputs = [node for node in self.nodes if node._function.is_input]
             self.nodes = self.inputs + [node for node in self.nodes if not node._function.is_input]
+            self._forget_numbers()
 
     def prepare(self) -> None:
         """Work out now what runs may need, and not in the first of them."""
         _ = self.outputs, self.dependents, self.last_uses
+
+    def _put_in_order(self) -> None:
+        """Renumber the nodes, from depth first to an order with a lower peak, if there is one."""
+        if self.is_tree and not may_gain([len(node._dependencies) for node in self.nodes]):
+            return
+        if is_small(len(self.nodes)):
+            shape = tuple(self.dependencies), tuple(self.outputs)
+            tasks = order_of_shape(*shape, is_tree=self.is_tree)
+        elif self.is_tree:
+            tasks = order_of_tree(self.dependencies, self.outputs)
+        else:
+            tasks = order(self.dependencies, self.dependents, self.outputs)
+        if tasks is not None:
+            self.nodes = [self.nodes[task] for task in tasks]
+            self._forget_numbers()
+
+    def _forget_numbers(self) -> None:
+        for known in ("number", "outputs", "dependencies", "dependents"):
+            self.__dict__.pop(known, None)
 
     # What follows is made by passes of `map` and the like, which take a third of the time of a loop.
 
