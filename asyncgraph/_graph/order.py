@@ -25,7 +25,7 @@ from heapq import heappop, heappush
 from itertools import accumulate, count, islice
 from math import log
 
-__all__ = ["is_small", "may_gain", "order", "order_of_shape", "order_of_tree"]
+__all__ = ["is_small", "may_gain", "order", "order_of_shape", "order_of_tree", "peak_of"]
 
 Edges = Sequence[Sequence[int]]
 
@@ -47,7 +47,7 @@ def order(dependencies: Edges, dependents: Edges, outputs: Iterable[int]) -> lis
     """
     graph = _Graph(dependencies, dependents, outputs)
     given = range(len(dependencies))
-    peak, least = graph.peak(), graph.least_peak()
+    peak, least = graph.peak(given), graph.least_peak()
     if peak <= least:
         return None
     if len(given) > _MANY:
@@ -107,6 +107,11 @@ def may_gain(needed: Sequence[int]) -> bool:
     return peak > max(balanced, len(needed) - sum(needed) + widest)
 
 
+def peak_of(dependencies: Edges, dependents: Edges, outputs: Iterable[int], tasks: Iterable[int]) -> int:
+    """The most results that are alive at once while one worker runs the tasks in this order."""
+    return _Graph(dependencies, dependents, outputs).peak(tasks)
+
+
 def is_small(tasks: int) -> bool:
     """Whether a graph of so many tasks gets all drafts."""
     return tasks <= _MANY
@@ -139,14 +144,14 @@ class _Graph:
 
     # -- how good an order is
 
-    def peak(self) -> int:
-        """The most results that are alive at once in the given order."""
-        uses = self._uses.copy()
+    def peak(self, tasks: Iterable[int]) -> int:
+        """The most results that are alive at once in this order."""
+        uses, dependencies = self._uses.copy(), self._dependencies
         alive = most = 0
-        for dependencies in self._dependencies:
+        for task in tasks:
             alive += 1
             most = max(most, alive)
-            for dependency in dependencies:
+            for dependency in dependencies[task]:
                 left = uses[dependency] = uses[dependency] - 1
                 if not left:
                     alive -= 1

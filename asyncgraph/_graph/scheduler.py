@@ -2,8 +2,8 @@
 
 It is told what finished, failed or stopped, and it answers what to start. It does no I/O, holds no
 clock and calls nobody; the same events in the same order give the same answers. Tasks are numbers
-here, and the number is the priority: lower goes first (see `plan`). Tasks that `expand` adds go before
-all others, the latest first: recursion runs depth first too.
+here, and the number is the priority, unless `urgency` says otherwise: lower goes first (see `plan`). Tasks
+that `expand` adds go before all others, the latest first: recursion runs depth first too.
 
 States of a task, and the only ways between them::
 
@@ -62,6 +62,7 @@ class Scheduler:
         outputs: The tasks whose results are kept to the end.
         finished: So many tasks, the first ones, have finished already.
         results: The results of these that are still needed, by task. What is not here is released.
+        urgency: All tasks, the one that goes first in front, if that is not the order of their numbers.
 
     Attributes:
         state: For each task, one of the states above.
@@ -100,6 +101,7 @@ class Scheduler:
         outputs: Iterable[int],
         finished: int = 0,
         results: Mapping[int, Any] | None = None,
+        urgency: Sequence[int] | None = None,
     ) -> None:
         count = len(dependencies)
         self.dependencies = dependencies
@@ -116,9 +118,13 @@ class Scheduler:
             self._uses[output] += 1
         # For a task that returned a node: the task that computes it. It finishes when that does.
         self._aliases: dict[int, int] = {}
-        # The place in the heaps of tasks that `expand` added; for all others it is their number.
+        # The place in the heaps, where it is not the number: that of tasks which `expand` added is
+        # negative; and the task at each such place.
         self._rank: dict[int, int] = {}
         self._task_at: dict[int, int] = {}
+        if urgency is not None:
+            self._rank = {task: rank for rank, task in enumerate(urgency)}
+            self._task_at = dict(enumerate(urgency))
         self._is_own = False
         # By lane: tasks whose dependencies have finished, as a heap, and apart from them tasks that have
         # none, which only produce and may be held back. These become ready first to last, so that no heap
@@ -128,10 +134,12 @@ class Scheduler:
         if finished:
             self._skip(finished, results or {})
         producers = self.producers
-        for task in range(finished, count):
+        for rank, task in enumerate(range(count) if urgency is None else urgency):
+            if task < finished:
+                continue
             if not dependencies[task]:
                 self.state[task] = READY
-                producers[lanes[task]].append(task)
+                producers[lanes[task]].append(rank)
             elif not self._missing[task]:
                 self._make_ready(task)
 
@@ -147,7 +155,7 @@ class Scheduler:
             rank = producers.popleft()
         else:
             return None
-        task = rank if rank >= 0 else self._task_at[rank]
+        task = self._task_at.get(rank, rank)
         self.state[task] = RUNNING
         return task
 

@@ -66,7 +66,8 @@ class DelayedFunction(Generic[P, T]):
             executor=old.executor if executor is None else executor,
             name=old.name if name is None else name,
             nout=old.nout if nout is None else nout,
-            durations=old.durations,
+            # To a process and back a call takes longer.
+            durations=old.durations if executor in {None, old.executor} else None,
         )
         return DelayedFunction(self.__wrapped__, function)
 

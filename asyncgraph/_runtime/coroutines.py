@@ -117,8 +117,10 @@ class Coroutines:
                     return
                 runner.task, function, args, kwargs = call
                 del call
+                began = time.monotonic()
                 try:
                     value, error = await function(*args, **kwargs), None
+                    owner.nodes[runner.task]._function.durations.add(time.monotonic() - began)
                 except BaseException as raised:
                     value, error = None, failure_in(runner, raised, owner.nodes[runner.task])
                 del args, kwargs

@@ -38,6 +38,7 @@ from asyncgraph._runtime.owner import Resolved
 from asyncgraph._runtime.runner import Runner
 from asyncgraph._runtime.straight import UNUSUAL, Straight, Stretch, are_tiny
 from asyncgraph._runtime.threads import PATIENCE, Threads
+from asyncgraph._runtime.urgency import urgency
 from asyncgraph.errors import CycleError, InternalError
 from asyncgraph.executors.base import Call
 from asyncgraph.executors.loop import failure_on_loop
@@ -332,7 +333,7 @@ class Execution:
         values = straight.values.copy()
         if running is not None:
             values.pop(self.nodes[running], None)
-        self._schedule(finished, values)
+        self._schedule(finished, values, running)
         if self._stretch is None:
             straight.values.clear()  # its frame may outlive the run
         if running is not None:
@@ -341,7 +342,7 @@ class Execution:
             self.scheduler.consume(running)
         self.wake()
 
-    def _schedule(self, finished: int, results: Mapping[Node[Any], Any]) -> None:
+    def _schedule(self, finished: int, results: Mapping[Node[Any], Any], running: int | None = None) -> None:
         plan = self._plan
         self._number = number = plan.number
         self.scheduler = Scheduler(
@@ -351,6 +352,7 @@ class Execution:
             plan.outputs,
             finished,
             {number[node]: value for node, value in results.items()},
+            urgency(plan, self.lanes, self._lane_of, running),
         )
         self._is_scheduled = True
         self._states = self.scheduler.state
@@ -492,7 +494,7 @@ class Execution:
             self.give_back(PROCESS)
             return
         function, args, kwargs = prepared
-        key, deliver = key_of(self.nodes[task]), partial(self._delivered, task)
+        key, deliver = key_of(self.nodes[task]), partial(self._delivered, task, time.monotonic())
         call = Call(function.call, args, kwargs, self.context.copy(), key, deliver)
         try:
             executor = self.lanes[PROCESS].executor
@@ -509,9 +511,11 @@ class Execution:
                 self.give_back(PROCESS)
             raise
 
-    def _delivered(self, task: int, value: Any, error: BaseException | None) -> None:
+    def _delivered(self, task: int, began: float, value: Any, error: BaseException | None) -> None:
         """What the executor of processes calls with an outcome."""
         try:
+            if error is None:
+                self.nodes[task]._function.durations.add(time.monotonic() - began)
             del self._calls[task]
             self.give_back(PROCESS)
             self.settle(task, PROCESS, value, error)
