@@ -30,7 +30,7 @@ class Plan:
     Attributes:
         nodes: The nodes, by number.
         requested: The nodes asked for; one may be there twice.
-        inputs: The nodes whose values are given to each run; they are the first.
+        inputs: The nodes whose values are given to each run; they are the first, in order of appearance.
         is_tree: Whether every node is needed once: by one other, or as one output.
     """
 
@@ -39,12 +39,14 @@ class Plan:
         nodes = in_tree_order(self.requested)
         self.is_tree = nodes is not None
         self.nodes = in_dependency_order(self.requested) if nodes is None else nodes
+        self.inputs = [node for node in self.nodes if node._function.is_input] if self._has_inputs() else []
         self._put_in_order()
-        self.inputs: list[Node[Any]] = []
-        if any(function.is_input for function in self.functions):
-            self.inputs = [node for node in self.nodes if node._function.is_input]
+        if self.inputs:
             self.nodes = self.inputs + [node for node in self.nodes if not node._function.is_input]
             self._forget_numbers()
+
+    def _has_inputs(self) -> bool:
+        return any(function.is_input for function in self.functions)
 
     def prepare(self) -> None:
         """Work out now what runs may need, and not in the first of them."""

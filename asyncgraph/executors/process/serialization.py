@@ -44,15 +44,26 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
     `@decorator` leaves under the function's name something else, whose `__wrapped__` is the function.
     By name the function cannot be found then, and would be sent by value: slowly, and to use copies
     of its module's globals.
+
+    Code that goes by value keeps the name of its file, without which no traceback could show its lines;
+    cloudpickle leaves it out from version 3.1.3 on.
     """
 
     def reducer_override(self, obj: Any) -> Any:
-        """Reduce a hidden function to the way to it; leave everything else to cloudpickle."""
+        """Reduce a hidden function to the way to it, and code with its file; all else is cloudpickle's."""
+        if type(obj) is types.CodeType:
+            make, parts = self.dispatch_table[types.CodeType](obj)
+            return _make_code, (make, parts, obj.co_filename)
         if type(obj) is types.FunctionType:
             way = _way_behind_decorators(obj)
             if way is not None:
                 return _find_behind_decorators, way
         return super().reducer_override(obj)
+
+
+def _make_code(make: Callable[..., types.CodeType], parts: tuple[Any, ...], filename: str) -> types.CodeType:
+    """The other end of what `Pickler` makes of code."""
+    return make(*parts).replace(co_filename=filename)
 
 
 def dumps(value: Any) -> bytes:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+import pickle
 import threading
 
 import cloudpickle
@@ -183,3 +184,14 @@ async def test_a_worker_forgets_what_it_has_worked_on(make_pool):
     await pool.error(remote.remember_and_raise, remote.Big())
     await pool.value(remote.remember, remote.Big())
     assert await pool.value(remote.still_alive) == [False] * 3
+
+
+def test_code_that_goes_by_value_keeps_the_name_of_its_file():
+    """Whichever version of cloudpickle is there; functions inside of functions too."""
+
+    def outer():
+        return lambda: None
+
+    copy = pickle.loads(serialization.dumps(outer))
+    assert copy is not outer
+    assert copy.__code__.co_filename == copy().__code__.co_filename == __file__
