@@ -52,7 +52,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
     def reducer_override(self, obj: Any) -> Any:
         """Reduce a hidden function to the way to it, and code with its file; all else is cloudpickle's."""
         if type(obj) is types.CodeType:
-            make, parts = self.dispatch_table[types.CodeType](obj)
+            reduced: Any = self.dispatch_table[types.CodeType](obj)
+            make, parts = reduced
             return _make_code, (make, parts, obj.co_filename)
         if type(obj) is types.FunctionType:
             way = _way_behind_decorators(obj)
