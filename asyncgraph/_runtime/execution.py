@@ -568,7 +568,7 @@ class Execution:
         if (
             error is None
             and not self.is_stopping
-            and (type(value) in ATOMS or not isinstance(value, UNUSUAL))
+            and (type(value) in ATOMS or not issubclass(type(value), UNUSUAL))
         ):
             finished = self.scheduler.finish(task, value)
             if self._on_output is not None:

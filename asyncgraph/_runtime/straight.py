@@ -118,7 +118,7 @@ class Straight:
                     return None, failure_in(runner, error, node)
                 if runner.was_cancelled and not runner.is_clean():
                     return value, None
-                if self.is_left or (type(value) not in ATOMS and isinstance(value, UNUSUAL)):
+                if self.is_left or (type(value) not in ATOMS and issubclass(type(value), UNUSUAL)):
                     return value, None
                 values[node] = value
                 left -= 1
@@ -211,7 +211,7 @@ class Stretch:
             except BaseException as error:
                 self.outcome, self.is_usual = (None, failure_of(error, key_of(node))), False
                 break
-            if type(value) not in ATOMS and isinstance(value, UNUSUAL):
+            if type(value) not in ATOMS and issubclass(type(value), UNUSUAL):
                 self.is_usual = False
                 break
             values[node] = value
