@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from asyncgraph._graph.node import NO_KWARGS, key_of
+from asyncgraph._graph.node import NO_KWARGS
 from asyncgraph._runtime.lanes import COROUTINE
 from asyncgraph._runtime.owner import Owner
-from asyncgraph._runtime.runner import Runner, failure_in, turn
+from asyncgraph._runtime.runner import Home, Runner, failure_in, turn
 
 __all__ = ["Coroutines"]
 
@@ -36,6 +36,7 @@ class Coroutines:
         self.runners: set[Runner] = set()
         self.made: deque[_Call] = deque()
         self._owner = owner
+        self._home = Home(owner)
         self._slots = owner.lanes[COROUTINE].slots
         # How many runners are waiting for their next turn, and how many may be added in the next.
         self._waiting_turn = 0
@@ -60,16 +61,20 @@ class Coroutines:
         """
         if self._waiting_turn:
             return
-        for _ in range(self._allowance):
-            if not (self._owner.has_call(COROUTINE) and self._owner.claim(COROUTINE)):
-                return
-            self.add_runner(self.serve()).has_slot = True
+        owner, runners, home = self._owner, self.runners, self._home
+        if not (owner.has_call(COROUTINE) and owner.claim(COROUTINE)):
+            return
+        wanted = min(self._allowance, owner.count_ready(COROUTINE))
+        for _ in range(1 + (owner.claim_free(COROUTINE, wanted - 1) if wanted > 1 else 0)):
+            runner = Runner(owner.work_as_runner(), home)
+            runner.has_slot = True
+            runners.add(runner)
             self._waiting_turn += 1
         self._allowance = min(2 * self._allowance, _MOST)
 
     def add_runner(self, main: Coroutine[Any, Any, None]) -> Runner:
         """Add a runner. Its `main` begins in the next turn, with `begun`; it ends with `end` or `serve`."""
-        runner = Runner(main, self._owner.context, self._owner.loop, self._name_of)
+        runner = Runner(main, self._home)
         self.runners.add(runner)
         return runner
 
@@ -85,11 +90,13 @@ class Coroutines:
 
     def end(self, runner: Runner) -> None:
         """A runner runs nothing more."""
-        self.runners.discard(runner)
+        runners, owner = self.runners, self._owner
+        runners.discard(runner)
         if runner.has_slot:
-            self._owner.give_back(COROUTINE)
-        self._owner.wake()
-        self._owner.check_over()
+            owner.give_back(COROUTINE)
+        owner.wake()
+        if not runners:
+            owner.check_over()
 
     async def serve(self, runner: Runner | None = None) -> None:
         """Take coroutines that are ready, one after another, until none is; then end.
@@ -102,16 +109,9 @@ class Coroutines:
         runner = runner or self.begun()
         try:
             while runner.has_slot or (owner.has_call(COROUTINE) and self.claim_for(runner)):
-                while owner.until is not None and time.monotonic() > owner.until:
-                    if self._waiting_turn >= _MOST or not owner.has_call(COROUTINE):
+                while owner.slice.is_over():
+                    if not owner.has_call(COROUTINE) or not await self.next_turn():
                         return
-                    self._waiting_turn += 1
-                    try:
-                        await turn()
-                    finally:
-                        self._waiting_turn -= 1
-                if owner.until is None:
-                    owner.open_slice()
                 call = self._next()
                 if call is None:
                     return
@@ -134,8 +134,7 @@ class Coroutines:
                     return
                 if slots.waiting and slots.is_wanted_besides(owner):
                     # After one node it is the turn of another run.
-                    runner.has_slot = False
-                    owner.give_back(COROUTINE)
+                    self._give_back(runner)
                 owner.begin_others()
                 if runner.was_cancelled:
                     return  # by a plain function that was called on the loop
@@ -147,6 +146,27 @@ class Coroutines:
         finally:
             self.end(runner)
             del self, owner, slots, runner  # see `Straight.walk`
+
+    async def next_turn(self) -> bool:
+        """Let the loop serve others; False, and at once, if there are enough runners that wait for that."""
+        if self._waiting_turn >= _MOST:
+            return False
+        self._waiting_turn += 1
+        try:
+            await turn()
+        finally:
+            self._waiting_turn -= 1
+        return True
+
+    def cover(self, runner: Runner) -> bool:
+        """Whether the runner has a slot, or gets one; other runs that wait for one come first."""
+        if runner.has_slot and self._slots.waiting and self._slots.is_wanted_besides(self._owner):
+            self._give_back(runner)
+        return runner.has_slot or self.claim_for(runner)
+
+    def _give_back(self, runner: Runner) -> None:
+        runner.has_slot = False
+        self._owner.give_back(COROUTINE)
 
     def claim_for(self, runner: Runner) -> bool:
         """Get a slot for a runner, if there is one."""
@@ -199,9 +219,6 @@ class Coroutines:
                 function, args, kwargs = prepared
                 return task, function.call, args, kwargs
         return None
-
-    def _name_of(self, runner: Runner) -> str:
-        return "asyncgraph" if runner.task is None else key_of(self._owner.nodes[runner.task])
 
 
 async def _awaiting(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Coroutine, Mapping, Sequence, Sized
 from functools import partial
 from operator import attrgetter
 from types import CoroutineType
@@ -36,9 +36,10 @@ from asyncgraph._runtime.lanes import COROUTINE, EXECUTORS, INLINE, PROCESS, THR
 from asyncgraph._runtime.notes import add_note, describe, not_run, path_to
 from asyncgraph._runtime.owner import Resolved
 from asyncgraph._runtime.runner import Runner
+from asyncgraph._runtime.slices import Slice
 from asyncgraph._runtime.straight import UNUSUAL, Straight, Stretch, are_tiny
 from asyncgraph._runtime.threads import PATIENCE, Threads
-from asyncgraph._runtime.urgency import urgency
+from asyncgraph._runtime.urgency import may_be_urgent, urgency
 from asyncgraph.errors import CycleError, InternalError
 from asyncgraph.executors.base import Call
 from asyncgraph.executors.loop import failure_on_loop
@@ -48,10 +49,6 @@ __all__ = ["Execution", "OnOutput", "current_execution", "is_inside"]
 
 # Called with each requested node when it is over: its value, or its error.
 OnOutput = Callable[[Node[Any], Any, BaseException | None], None]
-
-# How long an execution works before it lets the loop serve others, in seconds: short beside the 10 ms
-# that a service may stall, long beside the 20 µs that coming back costs.
-_SLICE = 0.002
 
 # The execution whose node is running, for code inside it.
 _current: contextvars.ContextVar[Execution | None] = contextvars.ContextVar(
@@ -93,7 +90,7 @@ class Execution:
         lanes: Where calls run.
         loop: The loop on which all this happens.
         context: The context that each call gets a copy of.
-        until: When the present slice ends, by `time.monotonic()`; None between slices.
+        slice: How long it works in the present turn of the loop.
         failure: The error that the execution stopped for, or None.
         is_stopping: Whether nothing more is begun.
         is_over: Whether nothing of it is running any more, nor will be.
@@ -116,7 +113,7 @@ class Execution:
         self.failure: BaseException | None = None
         self.is_stopping = False
         self.is_over = False
-        self.until: float | None = None
+        self.slice = Slice(self.wake)
         self._plan = plan
         self._number: dict[Node[Any], int] = {}
         self._lane_of = {function: lanes.number_of(function) for function in plan.functions}
@@ -153,12 +150,12 @@ class Execution:
         lanes = set(self._lane_of.values())
         if self._on_output is None and lanes <= {INLINE, COROUTINE}:
             self._straight = Straight(self._plan, self.context, given)
-            self._coroutines.add_runner(self._walk(self._straight))
+            self._coroutines.add_runner(self._walk())
         elif self._on_output is None and self._is_for_one_thread():
             self._straight = Straight(self._plan, self.context, given)
             self._go_on_in_thread()
         else:
-            self._schedule(len(given), given)
+            self._schedule(len(given), [], given)
             self.wake()
 
     def wake(self) -> None:
@@ -189,10 +186,13 @@ class Execution:
             for state in self._states:
                 counts[state] += 1
         elif self._straight is not None:
-            position, left = self._straight.position, len(self.nodes) - self._straight.position
-            counts[FINISHED] = position
-            counts[RUNNING] = int(self._is_inside_straight() and left > 0)
-            counts[WAITING] = left - counts[RUNNING]
+            running = sum(runner.task is not None for runner in self._coroutines.runners)
+            counts[FINISHED] = self._straight.position - running
+            counts[RUNNING] = running
+            counts[WAITING] = self._straight.left
+            if self._stretch is not None and counts[WAITING]:
+                counts[WAITING] -= 1
+                counts[RUNNING] = 1
         return counts
 
     def stop(self) -> None:
@@ -234,18 +234,17 @@ class Execution:
         is_dynamic = any(function.is_dynamic for function in functions)
         return not is_elsewhere and not is_dynamic and are_tiny(functions)
 
-    def _is_inside_straight(self) -> bool:
-        """Whether a node on the straight way is being computed."""
-        return self._stretch is not None or any(
-            runner.task is not None for runner in self._coroutines.runners
-        )
+    def work_as_runner(self) -> Coroutine[Any, Any, None]:
+        """What a further runner for coroutines is to do."""
+        return self._coroutines.serve() if self._straight is None else self._walk()
 
-    async def _walk(self, straight: Straight) -> None:
-        """What the first runner does: go straight, and then on as all others do."""
-        runner = self._coroutines.begun()
+    async def _walk(self) -> None:
+        """What a runner does on the straight way: walk it, and then go on as all others do."""
+        runner, straight = self._coroutines.begun(), self._straight
         try:
-            if self._straight is not None:  # not stopped before this began
-                await self._go_straight(runner, straight)
+            if straight is not None:  # not left before this began
+                # The outcome in no variable: see `Straight.walk`.
+                self._walked(runner, straight, await straight.walk(runner, self._coroutines, self.slice))
         except GeneratorExit:
             self.abandon()  # the runner is being thrown away: its loop is gone
             raise
@@ -259,25 +258,43 @@ class Execution:
         finally:
             del self, straight, runner  # see `Straight.walk`
 
-    async def _go_straight(self, runner: Runner, straight: Straight) -> None:
-        outcome = await straight.walk(runner, self._cover, _SLICE)
-        task = runner.task
-        if self._straight is not None and not straight.is_done:
-            self._leave_straight()
-        if outcome is not None:
-            runner.task = None
-            assert task is not None
-            self._settle_walked(runner, task, *outcome)
-        del self, straight, runner, outcome  # see `Straight.walk`
-
-    def _settle_walked(self, runner: Runner, task: int, value: Any, error: BaseException | None) -> None:
+    def _walked(
+        self, runner: Runner, straight: Straight, outcome: tuple[Any, BaseException | None] | None
+    ) -> None:
+        """A runner has come to where it cannot go on, or to an outcome that is for the scheduler."""
+        if outcome is None:
+            if self._straight is not None:
+                self._leave_if_stalled(straight)
+            return
+        self._leave_straight()
+        task, runner.task = runner.task, None
+        assert task is not None
+        value, error = outcome
         error = self._coroutines.error_of(runner, error)
         self.settle(task, self.scheduler.lanes[task], value, error)
 
-    def _cover(self, runner: Runner) -> bool:
-        """Before coroutines in a slice: get a slot, and see to it that one that suspends is noticed."""
-        self.wake()
-        return runner.has_slot or self._coroutines.claim_for(runner)
+    def _leave_if_stalled(self, straight: Straight) -> bool:
+        """Let the scheduler see what else can begin, if the next node cannot; whether that was so."""
+        # Behind the last node there is nothing else.
+        if straight.left > 1 and not straight.is_next_ready():
+            self._leave_straight()
+            self.wake()
+        return self._straight is None
+
+    def _go_on_straight(self) -> None:
+        """See to it that somebody walks on, if all who do are suspended."""
+        straight = self._straight
+        assert straight is not None
+        if not straight.left or any(runner.task is None for runner in self._coroutines.runners):
+            return
+        if self._leave_if_stalled(straight) or not straight.is_next_ready():
+            return
+        if may_be_urgent(self._plan, self.lanes, self._lane_of):
+            self._leave_straight()
+            return
+        self._coroutines.begin()
+        if not straight.is_next_async and all(runner.task is not None for runner in self._coroutines.runners):
+            self._leave_straight()  # a plain function needs no slot, and there is none
 
     def _go_on_in_thread(self) -> None:
         straight = self._straight
@@ -307,7 +324,7 @@ class Execution:
             if error is None and stretch.is_usual:
                 straight.position = stretch.last + 1
                 self._stretch = None
-                if not straight.is_done:
+                if straight.left:
                     self._go_on_in_thread()
                 return
             self._leave_straight()
@@ -324,25 +341,21 @@ class Execution:
         if straight is None:
             return
         straight.is_left = True
-        running, finished = None, straight.position
-        if self._stretch is not None:
-            running = self._stretch.take_back()
-            finished = self._stretch.first if running is None else running
-        for runner in self._coroutines.runners:  # the only one
-            running = runner.task
-        values = straight.values.copy()
-        if running is not None:
-            values.pop(self.nodes[running], None)
-        self._schedule(finished, values, running)
+        begun = straight.position
         if self._stretch is None:
-            straight.values.clear()  # its frame may outlive the run
-        if running is not None:
-            task = self.scheduler.take(self.scheduler.lanes[running])
-            assert task == running
-            self.scheduler.consume(running)
+            running = [runner.task for runner in self._coroutines.runners if runner.task is not None]
+        else:
+            at = self._stretch.take_back()
+            begun, running = (self._stretch.first, []) if at is None else (at + 1, [at])
+        values = straight.values.copy()
+        for task in running:
+            values.pop(self.nodes[task], None)
+        self._schedule(begun, running, values)
+        if self._stretch is None:
+            straight.values.clear()  # its frames may outlive the run
         self.wake()
 
-    def _schedule(self, finished: int, results: Mapping[Node[Any], Any], running: int | None = None) -> None:
+    def _schedule(self, begun: int, running: list[int], results: Mapping[Node[Any], Any]) -> None:
         plan = self._plan
         self._number = number = plan.number
         self.scheduler = Scheduler(
@@ -350,9 +363,10 @@ class Execution:
             plan.dependents,
             list(map(self._lane_of.__getitem__, map(attrgetter("_function"), plan.nodes))),
             plan.outputs,
-            finished,
+            begun,
             {number[node]: value for node, value in results.items()},
-            urgency(plan, self.lanes, self._lane_of, running),
+            running,
+            urgency(plan, self.lanes, self._lane_of),
         )
         self._is_scheduled = True
         self._states = self.scheduler.state
@@ -373,12 +387,12 @@ class Execution:
 
     def _work(self) -> None:
         self._is_awake = False
-        self.until = None
         if self.is_over:
             return
+        self.slice.close()
         try:
-            if self._straight is not None and self._stretch is None and self._is_inside_straight():
-                self._leave_straight()  # a coroutine is suspended
+            if self._straight is not None and self._stretch is None:
+                self._go_on_straight()
             if self._is_scheduled and not self.is_stopping:
                 self.begin_others()
                 self._coroutines.begin()
@@ -395,25 +409,17 @@ class Execution:
         """Begin all that is not for runners, until the slice is over."""
         if not any(self._others):
             return
-        until = self.until or time.monotonic() + _SLICE
         while any(self._others) and not self.is_stopping:
-            has_begun = self._fill_slots(until)
+            has_begun = self._fill_slots()
             task = self.take(INLINE)
             if task is not None:
                 self._call_inline(task)
             elif not has_begun:
                 break  # what is ready has no slot: it is woken for one
-            self.open_slice()
-            if time.monotonic() > until:
+            if self.slice.is_over():
                 break
 
-    def open_slice(self) -> None:
-        """Something has been done: the time for more in this turn of the loop is limited from now on."""
-        if self.until is None:
-            self.until = time.monotonic() + _SLICE
-            self.wake()  # `_work` ends the slice, in the next turn
-
-    def _fill_slots(self, until: float) -> bool:
+    def _fill_slots(self) -> bool:
         """Begin what finds a slot of an executor; whether that was anything."""
         has_begun = False
         for lane, start in ((PROCESS, self._start), (THREAD, self._threads.start)):
@@ -421,16 +427,24 @@ class Execution:
                 start()
                 has_begun = True
                 # After the first, so that there is progress on a machine that hardly lets us run, too.
-                if time.monotonic() > until:
+                if self.slice.is_over():
                     return True
         return has_begun
 
     def has_call(self, lane: int) -> bool:
         """Whether there is anything to begin in the lane."""
+        if self._straight is not None:
+            return self._straight.left > 0 and self._straight.is_next_ready()
         scheduler = self.scheduler
         if scheduler.is_ready(lane) and (scheduler.backlog(lane) or not self._is_congested()):
             return True
         return bool(self._coroutines.made if lane == COROUTINE else lane == THREAD and self._threads.calls)
+
+    def count_ready(self, lane: int) -> int:
+        """How many calls there are to begin in the lane, at most."""
+        if self._straight is not None:
+            return self._straight.left
+        return self.scheduler.ready_count(lane) + len(self._coroutines.made)
 
     def take(self, lane: int) -> int | None:
         """Begin the first task of the lane that need not wait."""
@@ -456,6 +470,12 @@ class Execution:
         has_slot = self.lanes[lane].slots.claim(self, must_have=must_have)
         self._held[lane] += has_slot
         return has_slot
+
+    def claim_free(self, lane: int, most: int) -> int:
+        """Get as many free slots of the lane; returns how many."""
+        count = self.lanes[lane].slots.claim_free(most)
+        self._held[lane] += count
+        return count
 
     def give_back(self, lane: int) -> None:
         """Return a slot."""
@@ -672,7 +692,7 @@ class Execution:
         if self.is_over or self._is_busy():
             return
         if self._straight is not None:
-            is_finished = self._straight.is_done
+            is_finished = not self._straight.left
         else:
             is_finished = self._is_scheduled and not self.scheduler.remaining
         if is_finished or self._is_broken:
@@ -713,7 +733,7 @@ class Execution:
             self._is_scheduled = False
             del self.scheduler
         # These refer to this: they would keep each other alive.
-        del self._coroutines, self._threads
+        del self._coroutines, self._threads, self.slice
         del self.nodes, self._plan, self._number, self._lane_of, self._on_output, self._on_over
 
 

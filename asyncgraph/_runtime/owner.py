@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextvars import Context
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from asyncgraph._graph.function import Function
 from asyncgraph._graph.node import Node
 from asyncgraph._graph.scheduler import Scheduler
 from asyncgraph._runtime.lanes import Lanes
+from asyncgraph._runtime.slices import Slice
 
 __all__ = ["Owner", "Resolved"]
 
@@ -28,7 +29,7 @@ class Owner(Protocol):
         context: The context that each call gets a copy of.
         loop: The loop on which everything happens.
         is_stopping: Whether nothing more is to begin.
-        until: When the present slice ends, by `time.monotonic()`; None between slices.
+        slice: How long all this goes on in the present turn of the loop.
     """
 
     nodes: Sequence[Node[Any]]
@@ -37,16 +38,21 @@ class Owner(Protocol):
     context: Context
     loop: asyncio.AbstractEventLoop
     is_stopping: bool
-    until: float | None
+    slice: Slice
 
     def wake(self) -> None:
         """See soon what there is to do."""
 
-    def open_slice(self) -> None:
-        """Something has been done: the time for more in this turn of the loop is limited from now on."""
+    def work_as_runner(self) -> Coroutine[Any, Any, None]:
+        """What a further runner for coroutines is to do."""
+        ...
 
     def claim(self, lane: int) -> bool:
         """Get a slot of the lane, or be woken for one later."""
+        ...
+
+    def claim_free(self, lane: int, most: int) -> int:
+        """Get as many free slots of the lane; returns how many."""
         ...
 
     def give_back(self, lane: int) -> None:
@@ -54,6 +60,10 @@ class Owner(Protocol):
 
     def has_call(self, lane: int) -> bool:
         """Whether there is anything to begin in the lane."""
+        ...
+
+    def count_ready(self, lane: int) -> int:
+        """How many calls there are to begin in the lane, at most."""
         ...
 
     def take(self, lane: int) -> int | None:

@@ -10,16 +10,40 @@ from __future__ import annotations
 
 import asyncio
 import types
-from collections.abc import Callable, Coroutine, Generator
-from contextvars import Context
+from collections.abc import Coroutine, Generator
 from operator import is_
 from typing import Any
 
 from asyncgraph._graph.node import Node, key_of
+from asyncgraph._runtime.owner import Owner
 from asyncgraph.executors.base import without_own_frames
 from asyncgraph.executors.loop import failure_on_loop
 
-__all__ = ["Runner", "failure_in", "turn"]
+__all__ = ["Home", "Runner", "failure_in", "turn"]
+
+
+class Home:
+    """What the runners of one execution have in common.
+
+    Args:
+        owner: The execution.
+
+    Attributes:
+        owner: The execution.
+        base: The context that each node is to find.
+        has_user_variables: Whether there are variables in `base` that are not asyncgraph's.
+        values: The values of all variables then, or none.
+    """
+
+    __slots__ = ("base", "has_user_variables", "owner", "values")
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+        self.base = base = owner.context
+        # Of one variable, which is ours, equality tells all. Of the user's the objects have to be the same:
+        # of two empty lists one may be filled later.
+        self.has_user_variables = len(base) > 1
+        self.values = tuple(base.values()) if self.has_user_variables else ()
 
 
 # Made directly and not by the loop's task factory, which is the user's: an eager one would run nodes
@@ -29,38 +53,28 @@ class Runner(asyncio.Task[None]):
 
     Args:
         main: The coroutine of the runner, which takes the nodes; it begins in the loop's next turn.
-        base: The context that each node is to find; the runner has a copy of its own.
-        loop: The running loop.
-        name_of: Gives the name of a runner: that of the node it runs.
+        home: What it has in common with others; it has a copy of the context.
 
     Attributes:
         task: The number of the node that it runs, or None between two.
         has_slot: Whether it has a slot for coroutines.
         has_begun: To be set by `main` when it begins.
         was_cancelled: Whether anybody has called `cancel`, also if that has been taken back since.
-        context: The runner's own copy of `base`.
-        has_user_variables: Whether there are variables in `base` that are not asyncgraph's.
+        context: The runner's own copy of the base context.
+        home: What it has in common with others.
     """
 
-    def __init__(
-        self,
-        main: Coroutine[Any, Any, None],
-        base: Context,
-        loop: asyncio.AbstractEventLoop,
-        name_of: Callable[[Runner], str],
-    ) -> None:
+    # No __dict__: as many of these are alive as coroutines are suspended.
+    __slots__ = ("context", "has_begun", "has_slot", "home", "task", "was_cancelled")
+
+    def __init__(self, main: Coroutine[Any, Any, None], home: Home) -> None:
         self.task: int | None = None
         self.has_slot = False
         self.has_begun = False
         self.was_cancelled = False
-        self._name_of = name_of
-        self._base = base
-        self.context = base.copy()
-        # Of one variable, which is ours, equality tells all. Of the user's the objects have to be the same:
-        # of two empty lists one may be filled later.
-        self.has_user_variables = len(base) > 1
-        self._values = tuple(base.values()) if self.has_user_variables else ()
-        super().__init__(main, loop=loop, name="asyncgraph", context=self.context)
+        self.home = home
+        self.context = home.base.copy()
+        super().__init__(main, loop=home.owner.loop, name="asyncgraph", context=self.context)
 
     def cancel(self, msg: Any = None) -> bool:
         """As a task's; but one that has not begun does begin, to hear of it and leave nothing open."""
@@ -69,7 +83,7 @@ class Runner(asyncio.Task[None]):
 
     def get_name(self) -> str:
         """The key of the node that is running."""
-        return self._name_of(self)
+        return "asyncgraph" if self.task is None else key_of(self.home.owner.nodes[self.task])
 
     def is_clean(self) -> bool:
         """Whether the node that has ended left nothing behind that the next one would see."""
@@ -77,9 +91,10 @@ class Runner(asyncio.Task[None]):
             return False
         self.was_cancelled = False
         # Contexts in which nothing was set since one was copied from the other are equal in 10 ns.
+        home = self.home
         return (
-            not self._values or all(map(is_, self.context.values(), self._values))
-        ) and self.context == self._base
+            not home.values or all(map(is_, self.context.values(), home.values))
+        ) and self.context == home.base
 
     def is_to_be_cancelled(self) -> bool:
         """Whether the node cancelled its own task and then ended without waiting.

@@ -58,10 +58,17 @@ class Slots:
         self.used += 1
         return True
 
+    def claim_free(self, most: int) -> int:
+        """Take so many slots, or as many as are free; nobody is remembered. Returns how many."""
+        count = min(most, self.free)
+        self.used += count
+        return count
+
     def give_back(self) -> None:
         """Return a slot."""
         self.used -= 1
-        self._promise()
+        if self.waiting:
+            self._promise()
 
     def renounce(self, claimant: Claimant) -> None:
         """The claimant does not want the slot that was promised to it, if one was."""

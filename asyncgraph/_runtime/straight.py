@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from contextvars import Context
+from itertools import filterfalse
 from types import CoroutineType
-from typing import Any
+from typing import Any, Protocol
 
 from asyncgraph._graph.arguments import ATOMS
 from asyncgraph._graph.function import Function
 from asyncgraph._graph.node import Node, key_of
 from asyncgraph._graph.plan import Plan
 from asyncgraph._runtime.arguments import resolve
-from asyncgraph._runtime.runner import Runner, failure_in, turn
+from asyncgraph._runtime.runner import Runner, failure_in
+from asyncgraph._runtime.slices import SLICE, Slice
 from asyncgraph.executors.base import failure_of
 
 __all__ = ["UNUSUAL", "Straight", "Stretch", "are_tiny"]
@@ -42,8 +44,29 @@ _STRETCH = 0.001
 _Outcome = tuple[Any, BaseException | None]
 
 
+class Walkers(Protocol):
+    """All those who walk one way.
+
+    Attributes:
+        runners: Their tasks, also those that are suspended.
+    """
+
+    runners: set[Runner]
+
+    def cover(self, runner: Runner) -> bool:
+        """Before coroutines: whether the runner has a slot, unless another run is to have it first."""
+        ...
+
+    async def next_turn(self) -> bool:
+        """Let the loop serve others; False, and at once, if there are enough who wait for that."""
+        ...
+
+
 class Straight:
     """One way through a plan.
+
+    On the loop several may walk it: whoever is suspended in a coroutine leaves what follows to another.
+    Nodes are begun in the order of the plan, each when what it needs is there.
 
     Args:
         plan: What to compute.
@@ -51,7 +74,7 @@ class Straight:
         given: The values of the first nodes, which are not called.
 
     Attributes:
-        position: The number of the node that is being computed, or is next.
+        position: The number of the node that is begun next; in a thread, of the one that is computed.
         values: The values that are still needed, by node.
         is_left: Whether the scheduler has taken over; set by the execution.
     """
@@ -62,54 +85,110 @@ class Straight:
         self.is_left = False
         self.nodes = plan.nodes
         self.context = context
+        # The first dependency of the next node that is not there, and those behind it.
+        self._looked_at = -1
+        self._missing: Node[Any] | None = None
+        self._needed: Iterator[Node[Any]] = iter(())
         # In a tree each value is taken once: it is taken out then.
         self._last_uses = None if plan.is_tree else plan.last_uses
         self._value_of = self.values.pop if plan.is_tree else self.values.__getitem__
 
     @property
-    def is_done(self) -> bool:
-        """Whether all nodes have been computed."""
-        return self.position == len(self.nodes)
+    def left(self) -> int:
+        """How many nodes have not been begun."""
+        return len(self.nodes) - self.position
 
-    async def walk(self, runner: Runner, cover: Callable[[Runner], bool], slice_: float) -> _Outcome | None:
+    def is_next_ready(self) -> bool:
+        """Whether what the next node needs is there, or one that is suspended has to finish first."""
+        if self._looked_at != self.position:
+            self._looked_at = self.position
+            self._needed = filterfalse(self.values.__contains__, self.nodes[self.position]._dependencies)
+            self._missing = next(self._needed, None)
+        # On from where the last look ended: of a million dependencies each is looked at once.
+        while self._missing is not None and self._missing in self.values:
+            self._missing = next(self._needed, None)
+        return self._missing is None
+
+    @property
+    def is_next_async(self) -> bool:
+        """Whether the next node is a coroutine."""
+        return self.nodes[self.position]._function.is_async
+
+    # In one frame: a call takes as long as half of what else there is to do for a small node, and there are as
+    # many of these frames as suspended coroutines.
+    async def walk(  # noqa: PLR0912, PLR0915
+        self, runner: Runner, walkers: Walkers, slice_: Slice
+    ) -> _Outcome | None:
         """Compute node after node, on the loop.
 
         Args:
             runner: The task that this runs in; its `task` is the node that is being computed.
-            cover: Called before the first coroutine of a slice; if it gives False, the way ends there.
-            slice_: How many seconds to work before the loop is let to serve others.
+            walkers: Who else walks.
+            slice_: How long.
 
         Returns:
-            None if all is done, or the way was left between two nodes; else the outcome of the node at
-            `position`, which is for the scheduler: its value is unusual, or it failed, or was suspended.
+            None if there is nothing to begin, or nothing that can be; else the outcome of the runner's
+            `task`, which is for the scheduler: it is unusual, or the way has been left meanwhile.
         """
         copy, clock, nodes, values = self.context.copy, time.monotonic, self.nodes, self.values
-        base, own, has_variables = self.context, runner.context, runner.has_user_variables
+        base, own, has_variables = self.context, runner.context, runner.home.has_user_variables
+        runners, count = walkers.runners, len(nodes)
+        left, stride, looked = 0, 1, clock()
+        until: float | None = None
+        suspended: Function | None = None
         is_covered = False
-        left = stride = 1
-        looked = clock()
-        until = looked + slice_
+        position = self.position
         node: Any = None
+        dependencies: Any = None
         args: Any = None
         kwargs: Any = None
         value: Any = None
         try:
-            for position in range(self.position, len(nodes)):
-                runner.task = self.position = position
+            while position < count:
+                if not left:
+                    now = clock()
+                    if suspended is not None:
+                        suspended.durations.add(now - looked)
+                        suspended = None
+                    until = slice_.until or slice_.end()
+                    if now > until:
+                        if not await walkers.next_turn() or self._has_been_left():
+                            return None
+                        stride = 1
+                    elif now - looked > SLICE / 20:
+                        left = stride = 1
+                    else:  # twice as far as last time, because that was quick
+                        if stride < _LONGEST_STRIDE:
+                            stride *= 2
+                        left = stride
+                    looked, is_covered, position = now, False, self.position
+                    continue
+                left -= 1
                 node = nodes[position]
                 function = node._function
+                dependencies = node._dependencies
+                if dependencies and len(runners) > 1 and not self.is_next_ready():
+                    break
                 if function.is_async and not is_covered:
-                    is_covered = cover(runner)
+                    is_covered = walkers.cover(runner)
                     if not is_covered:
-                        runner.task = None
-                        return None
+                        break
+                runner.task = position
+                position += 1
+                self.position = position
                 try:
-                    args, kwargs = self.arguments(node) if node._dependencies else (node._args, node._kwargs)
+                    if dependencies:
+                        args, kwargs = self.arguments(node, position - 1)
+                    else:
+                        args, kwargs = node._args, node._kwargs
                     if function.is_async:
                         value = await function.call(*args, **kwargs)
                         # Two quick looks in place of the call, most of the time.
                         if (has_variables or own != base) and not runner.is_clean():
                             return value, None
+                        if slice_.until is not until:  # it was suspended
+                            suspended, left = function, 0
+                        position = self.position
                     elif kwargs:
                         value = copy().run(function.call, *args, **kwargs)
                     else:
@@ -121,36 +200,23 @@ class Straight:
                 if self.is_left or (type(value) not in ATOMS and issubclass(type(value), UNUSUAL)):
                     return value, None
                 values[node] = value
-                left -= 1
-                if not left:
-                    now = clock()
-                    if now > until:
-                        self.position, runner.task = position + 1, None
-                        await turn()
-                        if self._has_been_left():
-                            return None
-                        is_covered = False
-                        now = clock()
-                        until = now + slice_
-                    # Twice as far as last time, if that was quick.
-                    left = stride = min(2 * stride, _LONGEST_STRIDE) if now - looked < slice_ / 20 else 1
-                    looked = now
-            self.position, runner.task = len(nodes), None
+                runner.task = None
             return None
         finally:
             # From Python 3.12 on, the traceback of a node's error leads to this frame, which is to keep
             # nothing of the run alive.
-            del self, runner, cover, copy, base, own, nodes, values, node, args, kwargs, value
+            del self, runner, walkers, slice_, runners, copy, base, own, nodes, values
+            del node, args, kwargs, value, dependencies
 
-    def arguments(self, node: Node[Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        """The arguments of the node at `position`; values that are needed no more after that are dropped."""
+    def arguments(self, node: Node[Any], number: int) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        """The arguments of a node, given its number; values that are needed no more are dropped."""
         args, kwargs = node._args, node._kwargs
         if node._dependencies is args:  # as `resolve` does, without the call
             args = tuple(map(self._value_of, args))
         else:
             args, kwargs = resolve(node, self._value_of)
         if self._last_uses is not None:
-            for each in self._last_uses[self.position]:
+            for each in self._last_uses[number]:
                 del self.values[each]
         return args, kwargs
 
@@ -206,7 +272,9 @@ class Stretch:
             straight.position = position
             node = nodes[position]
             try:
-                args, kwargs = straight.arguments(node) if node._dependencies else (node._args, node._kwargs)
+                args, kwargs = (
+                    straight.arguments(node, position) if node._dependencies else (node._args, node._kwargs)
+                )
                 value = copy().run(node._function.call, *args, **kwargs)
             except BaseException as error:
                 self.outcome, self.is_usual = (None, failure_of(error, key_of(node))), False

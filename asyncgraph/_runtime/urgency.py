@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from statistics import fmean
 
 from asyncgraph._graph.function import Function
@@ -18,40 +19,44 @@ __all__ = ["urgency"]
 _SHORT = 1e-4
 
 
-def urgency(
-    plan: Plan, lanes: Lanes, lane_of: Mapping[Function, int], running: int | None
-) -> list[int] | None:
+def may_be_urgent(plan: Plan, lanes: Lanes, lane_of: Mapping[Function, int]) -> bool:
+    """Whether some tasks of a plan have to wait for a slot, so that it may matter who goes first."""
+    count = len(plan.nodes)
+    if not is_small(count) or _fewest_slots(lanes, lane_of) >= count:
+        return False
+    return max(_means(lane_of).values()) >= _SHORT
+
+
+def urgency(plan: Plan, lanes: Lanes, lane_of: Mapping[Function, int]) -> list[int] | None:
     """The tasks of a plan, the most urgent first; None if the order of the plan will do.
 
     Args:
         plan: The plan.
         lanes: Where calls run.
         lane_of: The lane of each function.
-        running: A task that is running already, and so comes first.
     """
-    used = [lanes[lane].slots.capacity for lane in set(lane_of.values()) if lane in lanes.with_slots]
-    # If all can run at once, nothing has to wait.
-    if not used or not min(used) < len(plan.nodes) or not is_small(len(plan.nodes)):
+    if not may_be_urgent(plan, lanes, lane_of):
         return None
-    seconds = _seconds(plan, lane_of)
-    if seconds is None:
+    means = _means(lane_of)
+    seconds = [means[node._function] for node in plan.nodes]
+    if sum(seconds) < _SHORT * len(seconds):
         return None
     # Each slot holds one result more, and one that it takes.
-    tasks = longest_first(plan.dependencies, plan.dependents, plan.outputs, seconds, 2 * min(used))
-    if tasks is not None and running is not None:
-        tasks.remove(running)
-        tasks.insert(0, running)
-    return tasks
+    more = int(2 * _fewest_slots(lanes, lane_of))
+    return longest_first(plan.dependencies, plan.dependents, plan.outputs, seconds, more)
 
 
-def _seconds(plan: Plan, lane_of: Mapping[Function, int]) -> list[float] | None:
-    """How long each task will take: what is not known, as long as the others; None if all are short."""
+def _fewest_slots(lanes: Lanes, lane_of: Mapping[Function, int]) -> float:
+    used = [lanes[lane].slots.capacity for lane in set(lane_of.values()) if lane in lanes.with_slots]
+    return min(used, default=inf)
+
+
+def _means(lane_of: Mapping[Function, int]) -> dict[Function, float]:
+    """How long a call of each function takes: what is not known, as long as the others."""
     known = {
         function: 0.0 if lane == INLINE or function.is_value or function.is_input else function.durations.mean
         for function, lane in lane_of.items()
     }
     means = [mean for mean in known.values() if mean]
     usual = fmean(means) if means else 1.0
-    taken = {function: usual if mean is None else mean for function, mean in known.items()}
-    seconds = [taken[node._function] for node in plan.nodes]
-    return seconds if sum(seconds) >= _SHORT * len(seconds) else None
+    return {function: usual if mean is None else mean for function, mean in known.items()}

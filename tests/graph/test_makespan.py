@@ -67,7 +67,7 @@ def test_finished_tasks_stay_finished():
     """Whatever their urgency."""
     dependencies = [(), (), (0, 1), ()]
     scheduler = Scheduler(
-        dependencies, dependents_of(dependencies), [0] * 4, [2, 3], 2, {0: "a", 1: "b"}, [3, 1, 0, 2]
+        dependencies, dependents_of(dependencies), [0] * 4, [2, 3], 2, {0: "a", 1: "b"}, urgency=[3, 1, 0, 2]
     )
     assert [scheduler.take(0), scheduler.take(0), scheduler.take(0)] == [3, 2, None]
     scheduler.validate()

@@ -10,7 +10,7 @@ import weakref
 import pytest
 
 from asyncgraph import Runtime, compute, delayed, start
-from asyncgraph._runtime import coroutines, execution, straight, threads
+from asyncgraph._runtime import coroutines, execution, slices, straight, threads
 from asyncgraph.executors.thread import ThreadExecutor
 from tests.runtime.durations import long
 
@@ -78,7 +78,7 @@ async def test_runs_take_turns():
 
 async def test_a_run_that_is_always_busy_takes_turns_too(monkeypatch):
     """One that comes back every turn of the loop does not take each slot before the other is there."""
-    monkeypatch.setattr(execution, "_SLICE", 0)
+    monkeypatch.setattr(slices, "SLICE", 0)
     gate = Gate()
     busy = delayed(0)
     for _ in range(5_000):
@@ -309,8 +309,8 @@ async def test_the_loop_is_served_between_slices(monkeypatch, has_others):
         ran += 1
         return value
 
-    monkeypatch.setattr(execution, "time", Clock)
-    monkeypatch.setattr(straight, "time", Clock)
+    for module in (execution, slices, straight):
+        monkeypatch.setattr(module, "time", Clock)
     function = delayed(step, executor="loop")
     # With a thread in the graph, the scheduler is asked about each node.
     others = [delayed(abs, executor="thread")(-1)] if has_others else []
@@ -326,8 +326,8 @@ async def test_the_loop_is_served_between_slices(monkeypatch, has_others):
     await heartbeat()
     await run
     assert ran == MANY
-    assert max(between) <= execution._SLICE / 0.0001 + 2
-    assert len(between) >= MANY / (execution._SLICE / 0.0001 + 2)
+    assert max(between) <= slices.SLICE / 0.0001 + 2
+    assert len(between) >= MANY / (slices.SLICE / 0.0001 + 2)
 
 
 @pytest.mark.parametrize("executor", ["loop", "thread"])
@@ -352,7 +352,7 @@ async def test_beginning_many_calls_leaves_the_loop_served_too(monkeypatch, exec
         begun += 1
         original(*args)
 
-    for module in (execution, straight, coroutines, threads):
+    for module in (execution, slices, straight, coroutines, threads):
         monkeypatch.setattr(module, "time", Clock)
     monkeypatch.setattr(ThreadExecutor, "start", count)
 
@@ -371,7 +371,7 @@ async def test_beginning_many_calls_leaves_the_loop_served_too(monkeypatch, exec
             between.append(begun - last)
             last = begun
         await run
-    assert max(between) <= execution._SLICE / 0.0001 + 2
+    assert max(between) <= slices.SLICE / 0.0001 + 2
 
 
 async def test_an_inline_node_may_cancel_its_own_run():

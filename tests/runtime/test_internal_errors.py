@@ -290,5 +290,5 @@ async def test_a_fault_waits_for_what_is_running(monkeypatch):
 
     monkeypatch.setattr(Scheduler, "finish", fault)
     with pytest.raises(InternalError):
-        await compute(other(), after())
+        await compute(other(), delayed(str)(after()))
     assert steps == ["cleaned up"]

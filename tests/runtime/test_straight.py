@@ -168,6 +168,72 @@ def test_random_graphs(data):
     check(shape, kinds, outputs, results)
 
 
+async def _join_after(turns: int, name: str, *values: Any) -> tuple[Any, ...]:
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    return (name, *values)
+
+
+async def _compute_with(concurrency: int, nodes: list[Any]) -> Any:
+    async with Runtime(concurrency=concurrency) as runtime:
+        return await runtime.compute(nodes, return_exceptions=True)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data())
+def test_random_graphs_on_the_loop(data):
+    """Coroutines that are suspended for different times, few at once, beside nodes that are not."""
+    shape: list[list[int]] = []
+    for number in range(data.draw(st.integers(1, 12))):
+        needs = st.lists(st.integers(0, number - 1), max_size=3) if number else st.just([])
+        shape.append(data.draw(needs))
+    kinds = [data.draw(st.sampled_from([*["after"] * 6, *ON_LOOP, "failing later"])) for _ in shape]
+    after = [functools.partial(delayed(_join_after), data.draw(st.integers(0, 4))) for _ in shape]
+    outputs = data.draw(st.lists(st.integers(0, len(shape) - 1), min_size=1, max_size=5))
+    nodes: list[Any] = []
+    for number, needs in enumerate(shape):
+        call = after[number] if kinds[number] == "after" else KINDS[kinds[number]]
+        nodes.append(call(f"n{number}", *(nodes[need] for need in needs)))
+    results = run(_compute_with(data.draw(st.integers(1, 4)), [nodes[output] for output in outputs]))
+    check(shape, kinds, outputs, results)
+
+
+async def test_what_can_begin_does_while_others_are_suspended():
+    """Also where a node in between waits: nothing that is ready waits for what it does not need."""
+    gate, begun = asyncio.Event(), []
+
+    @delayed
+    async def hold() -> int:
+        await gate.wait()
+        return 1
+
+    @delayed
+    async def note(value: Any) -> Any:
+        begun.append(value)
+        if len(begun) == 3:
+            gate.set()
+        return value
+
+    held = hold()
+    assert await compute(note(held), [note(number) for number in (2, 3, 4)]) == (1, [2, 3, 4])
+    assert sorted(begun[:3]) == [2, 3, 4]
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+async def test_a_plain_function_needs_no_slot(concurrency):
+    """It runs while all slots are taken by coroutines that wait for it."""
+    done = asyncio.Event()
+
+    @delayed
+    async def wait() -> bool:
+        return await done.wait()
+
+    async with Runtime(concurrency=concurrency) as runtime:
+        node = delayed(done.set, executor="loop")()
+        waiting = [wait() for _ in range(concurrency)]
+        assert await runtime.compute(waiting, node) == ([True] * concurrency, None)
+
+
 @pytest.mark.parametrize("kind", ["inline", "at once", "later", "tiny thread", "short thread"])
 async def test_a_run_that_is_cancelled_at_each_turn(kind):
     """Whenever it is cancelled, a run ends as cancelled, with all its nodes, or had ended before."""
