@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from asyncgraph._graph.order import peak_of
+from asyncgraph._graph.pieces import Pieces, cut
 
 __all__ = ["longest_first"]
 
@@ -20,7 +21,7 @@ def longest_first(
     outputs: Iterable[int],
     seconds: Sequence[float],
     more: int,
-) -> list[int] | None:
+) -> Pieces[list[int] | None]:
     """The tasks, those with the longest path ahead first; None if that keeps too many results alive.
 
     Args:
@@ -31,11 +32,14 @@ def longest_first(
         more: How many results more may be alive, when one worker runs them, than in the order of numbers.
     """
     ahead = list(seconds)
-    for task in range(len(ahead) - 1, -1, -1):
-        if dependents[task]:
-            ahead[task] += max([ahead[each] for each in dependents[task]])
+    for some in cut(range(len(ahead) - 1, -1, -1)):
+        for task in some:
+            if dependents[task]:
+                ahead[task] += max([ahead[each] for each in dependents[task]])
+        yield
     # Where two are equal, the lower number goes first; so dependencies come first in any case.
     tasks = sorted(range(len(ahead)), key=ahead.__getitem__, reverse=True)
     kept = list(outputs)
-    most = peak_of(dependencies, dependents, kept, range(len(ahead))) + more
-    return tasks if peak_of(dependencies, dependents, kept, tasks) <= most else None
+    usual = yield from peak_of(dependencies, dependents, kept, range(len(ahead)))
+    peak = yield from peak_of(dependencies, dependents, kept, tasks)
+    return tasks if peak <= usual + more else None

@@ -13,8 +13,18 @@ from types import CodeType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from asyncgraph._graph.function import Function
+from asyncgraph._graph.pieces import PIECE, Pieces, cut, whole
 
-__all__ = ["NO_KWARGS", "Node", "Site", "in_dependency_order", "in_tree_order", "key_of", "site_of"]
+__all__ = [
+    "NO_KWARGS",
+    "Node",
+    "Site",
+    "dependency_order",
+    "in_dependency_order",
+    "key_of",
+    "site_of",
+    "tree_order",
+]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -100,32 +110,44 @@ def in_dependency_order(
 
     Where `is_placed` is given, the nodes for which it is true are left out, and what only they need.
     """
+    return whole(dependency_order(outputs, is_placed))
+
+
+def dependency_order(
+    outputs: Iterable[Node[Any]], is_placed: Callable[[Node[Any]], bool] | None = None
+) -> Pieces[list[Node[Any]]]:
+    """As `in_dependency_order`, in pieces."""
     ordered: list[Node[Any]] = []
     entered: set[Node[Any]] = set()
     placed: set[Node[Any]] = set()
     stack = list(outputs)
     stack.reverse()
     while stack:
-        node = stack[-1]
-        if node in placed or (is_placed is not None and is_placed(node)):
-            stack.pop()
-        elif node._dependencies and node not in entered:
-            entered.add(node)
-            stack += [each for each in node._dependencies[::-1] if each not in placed]
+        for _ in range(PIECE):
+            node = stack[-1]
+            if node in placed or (is_placed is not None and is_placed(node)):
+                stack.pop()
+            elif node._dependencies and node not in entered:
+                entered.add(node)
+                stack += [each for each in node._dependencies[::-1] if each not in placed]
+            else:
+                stack.pop()
+                placed.add(node)
+                ordered.append(node)
+            if not stack:
+                break
         else:
-            stack.pop()
-            placed.add(node)
-            ordered.append(node)
+            yield
     return ordered
 
 
-# After so many nodes `in_tree_order` looks for the first time whether what it sees is a tree, then each time
+# After so many nodes `tree_order` looks for the first time whether what it sees is a tree, then each time
 # that it has seen four times as many.
 _FIRST_LOOK = 500
 
 
-def in_tree_order(outputs: Iterable[Node[Any]]) -> list[Node[Any]] | None:
-    """As `in_dependency_order`, for a graph in which every node is needed once; None for any other.
+def tree_order(outputs: Iterable[Node[Any]]) -> Pieces[list[Node[Any]] | None]:
+    """As `dependency_order`, for a graph in which every node is needed once; None for any other.
 
     Such a graph is walked without asking of each node whether it has been seen before, which takes a
     third of the time; whether one was there twice is seen at the end, and now and then.
@@ -134,15 +156,29 @@ def in_tree_order(outputs: Iterable[Node[Any]]) -> list[Node[Any]] | None:
     stack = list(outputs)
     look_at = _FIRST_LOOK
     while stack:
-        node = stack.pop()
-        ordered.append(node)
-        if node._dependencies:
-            stack += node._dependencies
-            if len(ordered) > look_at:
-                # A node that appears twice doubles all that is below it: without this look, thirty
-                # levels of that would be a billion nodes.
-                if len(set(ordered)) < len(ordered):
-                    return None
-                look_at = 4 * len(ordered)
+        for _ in range(PIECE):
+            node = stack.pop()
+            ordered.append(node)
+            if node._dependencies:
+                stack += node._dependencies
+                if len(ordered) > look_at:
+                    # A node that appears twice doubles all that is below it: without this look, thirty
+                    # levels of that would be a billion nodes.
+                    if not (yield from _are_different(ordered)):
+                        return None
+                    look_at = 4 * len(ordered)
+            if not stack:
+                break
+        else:
+            yield
     ordered.reverse()
-    return None if len(set(ordered)) < len(ordered) else ordered
+    return ordered if (yield from _are_different(ordered)) else None
+
+
+def _are_different(nodes: list[Node[Any]]) -> Pieces[bool]:
+    seen: set[Node[Any]] = set()
+    for some in cut(nodes, 10 * PIECE):
+        if seen:
+            yield
+        seen.update(some)
+    return len(seen) == len(nodes)

@@ -13,17 +13,20 @@ peak is taken. The rules:
 A draft is improved in two steps: what frees nothing moves back to where it is first needed (`_late`), and
 what is the last to use a result moves forward to where all that it needs is there (`_eager`).
 
-Tasks are numbers, given in an order in which dependencies come first. Each step takes a time that is linear
-in the number of edges, but for a heap in `_fewest_missing`, which is used for small graphs only.
+All of this is done in pieces (see `pieces`). Tasks are numbers, given in an order in which dependencies come
+first. Each step takes a time that is linear in the number of edges, but for a heap in `_fewest_missing`, for
+small graphs only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from heapq import heappop, heappush
 from itertools import accumulate, count, islice
 from math import log
+
+from asyncgraph._graph.pieces import PIECE, Pieces, cut
 
 __all__ = ["is_small", "may_gain", "order", "order_of_shape", "order_of_tree", "peak_of"]
 
@@ -33,11 +36,14 @@ _MANY = 5_000
 """Graphs of more tasks get one draft, the order given: 1 µs a task, where all drafts take 12. A larger tree
 is put in order only if it is far from balanced."""
 
+_SHORT_PIECE = PIECE // 4
+"""Tasks in a piece where each takes a few microseconds."""
+
 _ENOUGH = 50
 """How many tasks behind a missing result are counted, at most."""
 
 
-def order(dependencies: Edges, dependents: Edges, outputs: Iterable[int]) -> list[int] | None:
+def order(dependencies: Edges, dependents: Edges, outputs: Iterable[int]) -> Pieces[list[int] | None]:
     """The tasks in the order in which one worker should run them, or None if the given one is as good.
 
     Args:
@@ -47,22 +53,21 @@ def order(dependencies: Edges, dependents: Edges, outputs: Iterable[int]) -> lis
     """
     graph = _Graph(dependencies, dependents, outputs)
     given = range(len(dependencies))
-    peak, least = graph.peak(given), graph.least_peak()
+    peak, least = (yield from graph.peak(given)), graph.least_peak()
     if peak <= least:
         return None
     if len(given) > _MANY:
-        found = graph.eager(given, peak)
+        found = yield from graph.eager(given, peak)
         return None if found is None else found[0]
     best = None
-    for base in (graph.depth_first(graph.rooms()), graph.depth_first()):
+    for by_room in (True, False):
+        base = yield from graph.depth_first((yield from graph.rooms()) if by_room else None)
         renumbered = graph.renumbered(base)
+        yield
         sizes = renumbered.sizes()
-        for draft in (
-            given,
-            renumbered.fewest_missing(sizes, is_patient=False),
-            renumbered.fewest_missing([1] * len(given), is_patient=True),
-        ):
-            found = renumbered.eager(renumbered.late(draft), peak)
+        for rule in _RULES:
+            draft = yield from rule(renumbered, sizes)
+            found = yield from renumbered.eager((yield from renumbered.late(draft)), peak)
             if found is not None:
                 tasks, peak = found
                 best = [base[task] for task in tasks]
@@ -71,27 +76,46 @@ def order(dependencies: Edges, dependents: Edges, outputs: Iterable[int]) -> lis
     return best
 
 
+class _Found:
+    """What is known of a shape: whether its order has been looked for, and what was found."""
+
+    __slots__ = ("is_known", "tasks")
+
+    def __init__(self) -> None:
+        self.is_known = False
+        self.tasks: list[int] | None = None
+
+
 @lru_cache(maxsize=16)
+def _known(dependencies: tuple[tuple[int, ...], ...], outputs: tuple[int, ...], *, is_tree: bool) -> _Found:
+    return _Found()
+
+
 def order_of_shape(
     dependencies: tuple[tuple[int, ...], ...], outputs: tuple[int, ...], *, is_tree: bool
-) -> list[int] | None:
+) -> Pieces[list[int] | None]:
     """As `order`; remembers the last shapes, for programs that build the same graph again and again."""
-    if is_tree:
-        return order_of_tree(dependencies, outputs)
-    dependents: list[list[int]] = [[] for _ in dependencies]
-    for task, each in enumerate(dependencies):
-        for dependency in each:
-            dependents[dependency].append(task)
-    return order(dependencies, dependents, outputs)
+    found = _known(dependencies, outputs, is_tree=is_tree)
+    if not found.is_known:
+        if is_tree:
+            found.tasks = yield from order_of_tree(dependencies, outputs)
+        else:
+            dependents: list[list[int]] = [[] for _ in dependencies]
+            for task, each in enumerate(dependencies):
+                for dependency in each:
+                    dependents[dependency].append(task)
+            found.tasks = yield from order(dependencies, dependents, outputs)
+        found.is_known = True
+    return found.tasks
 
 
-def order_of_tree(dependencies: Edges, outputs: Iterable[int]) -> list[int]:
+def order_of_tree(dependencies: Edges, outputs: Iterable[int]) -> Pieces[list[int]]:
     """As `order` for graphs in which each task is needed once."""
     graph = _Graph(dependencies, (), outputs)
-    return graph.depth_first(graph.rooms())
+    return (yield from graph.depth_first((yield from graph.rooms())))
 
 
-def may_gain(needed: Sequence[int]) -> bool:
+def may_gain(needed: Sequence[int]) -> Pieces[bool]:
     """Whether another order of a tree may be better.
 
     Args:
@@ -99,15 +123,22 @@ def may_gain(needed: Sequence[int]) -> bool:
     """
     widest = max(needed, default=0)
     # What is alive after a task is what was before, and one, less what it takes.
-    peak = max(accumulate(needed, lambda alive, each: alive + 1 - each, initial=0), default=0) + widest
+    alive = peak = total = 0
+    for some in cut(needed, 4 * PIECE):
+        numbers = list(accumulate(some, lambda alive, each: alive + 1 - each, initial=alive))
+        peak, alive = max(peak, *numbers), numbers[-1]
+        total += sum(some)
+        yield
     balanced = 2 * widest
     if len(needed) > _MANY and widest > 1:
         # A balanced tree has on every level as many open tasks as its fan-in, less one.
         balanced += int((widest - 1) * log(len(needed), widest))
-    return peak > max(balanced, len(needed) - sum(needed) + widest)
+    return peak + widest > max(balanced, len(needed) - total + widest)
 
 
-def peak_of(dependencies: Edges, dependents: Edges, outputs: Iterable[int], tasks: Iterable[int]) -> int:
+def peak_of(
+    dependencies: Edges, dependents: Edges, outputs: Iterable[int], tasks: Sequence[int]
+) -> Pieces[int]:
     """The most results that are alive at once while one worker runs the tasks in this order."""
     return _Graph(dependencies, dependents, outputs).peak(tasks)
 
@@ -144,17 +175,19 @@ class _Graph:
 
     # -- how good an order is
 
-    def peak(self, tasks: Iterable[int]) -> int:
+    def peak(self, tasks: Sequence[int]) -> Pieces[int]:
         """The most results that are alive at once in this order."""
         uses, dependencies = self._uses.copy(), self._dependencies
         alive = most = 0
-        for task in tasks:
-            alive += 1
-            most = max(most, alive)
-            for dependency in dependencies[task]:
-                left = uses[dependency] = uses[dependency] - 1
-                if not left:
-                    alive -= 1
+        for some in cut(tasks):
+            for task in some:
+                alive += 1
+                most = max(most, alive)
+                for dependency in dependencies[task]:
+                    left = uses[dependency] = uses[dependency] - 1
+                    if not left:
+                        alive -= 1
+            yield
         return most
 
     def least_peak(self) -> int:
@@ -163,7 +196,7 @@ class _Graph:
 
     # -- drafts
 
-    def depth_first(self, rooms: list[int] | None = None) -> list[int]:
+    def depth_first(self, rooms: list[int] | None = None) -> Pieces[list[int]]:
         """Dependencies just before what needs them, those with the most room first, or else the last."""
         dependencies = self._dependencies
         state = bytearray(len(dependencies))  # 1: entered, 2: there
@@ -173,31 +206,38 @@ class _Graph:
             stack.reverse()
             stack.sort(key=rooms.__getitem__)
         while stack:
-            task = stack[-1]
-            if state[task]:
-                stack.pop()
-                if state[task] == 1:
-                    state[task] = 2
-                    tasks.append(task)
-                continue
-            state[task] = 1
-            missing = [each for each in dependencies[task] if not state[each]]
-            if rooms is not None and len(missing) > 1:
-                missing.sort(key=rooms.__getitem__)
-            stack += missing
+            for _ in range(PIECE):
+                if not stack:
+                    break
+                task = stack[-1]
+                if state[task]:
+                    stack.pop()
+                    if state[task] == 1:
+                        state[task] = 2
+                        tasks.append(task)
+                    continue
+                state[task] = 1
+                missing = [each for each in dependencies[task] if not state[each]]
+                if rooms is not None and len(missing) > 1:
+                    missing.sort(key=rooms.__getitem__)
+                stack += missing
+            yield
         return tasks
 
-    def rooms(self) -> list[int]:
+    def rooms(self) -> Pieces[list[int]]:
         """For each task, the results alive at once while it and all behind it are computed, as in a tree."""
-        rooms = [1] * len(self._dependencies)
-        for task, dependencies in enumerate(self._dependencies):
-            if dependencies:
-                each = sorted([rooms[dependency] for dependency in dependencies], reverse=True)
-                kept = len(each)
-                room = kept + 1
-                for before in range(kept):
-                    room = max(room, each[before] + before)
-                rooms[task] = room
+        rooms: list[int] = []
+        for some in cut(self._dependencies):
+            for dependencies in some:
+                room = 1
+                if dependencies:
+                    each = sorted([rooms[dependency] for dependency in dependencies], reverse=True)
+                    kept = len(each)
+                    room = kept + 1
+                    for before in range(kept):
+                        room = max(room, each[before] + before)
+                rooms.append(room)
+            yield
         return rooms
 
     def sizes(self) -> list[int]:
@@ -210,7 +250,7 @@ class _Graph:
             sizes.append(min(_ENOUGH, size))
         return sizes
 
-    def fewest_missing(self, costs: list[int], *, is_patient: bool) -> list[int]:
+    def fewest_missing(self, costs: list[int], *, is_patient: bool) -> Pieces[list[int]]:
         """Next comes the task, of those that use a result, whose missing dependencies cost the least.
 
         Args:
@@ -219,16 +259,20 @@ class _Graph:
                 towards it before all are compared again.
         """
         draft = _FewestMissing(self._dependencies, self._dependents, self._uses, costs)
+        look_at = _SHORT_PIECE
         for task in range(len(costs)):
             goal: int | None = task
             while goal is not None:
                 draft.approach(goal, is_patient=is_patient)
                 goal = draft.cheapest()
+                if len(draft.tasks) > look_at:
+                    look_at += _SHORT_PIECE
+                    yield
         return draft.tasks
 
     # -- improvements
 
-    def late(self, draft: Sequence[int]) -> list[int]:
+    def late(self, draft: Sequence[int]) -> Pieces[list[int]]:
         """What frees no result is computed when it is first needed, or at the end."""
         dependencies = self._dependencies
         place = [0] * len(dependencies)
@@ -243,9 +287,14 @@ class _Graph:
         for task in last:
             is_last[task] = 1
         is_done = bytearray(len(dependencies))
-        tasks = []
+        tasks: list[int] = []
+        look_at = _SHORT_PIECE
+        yield
         for goals in ([task for task in draft if is_last[task]], draft):
             for goal in goals:
+                if len(tasks) > look_at:
+                    look_at += _SHORT_PIECE
+                    yield
                 stack = [goal]
                 while stack:
                     task = stack[-1]
@@ -261,7 +310,10 @@ class _Graph:
                         tasks.append(task)
         return tasks
 
-    def eager(self, draft: Iterable[int], most: int) -> tuple[list[int], int] | None:
+    # In one: of a million tasks each call would add a tenth to the time.
+    def eager(  # noqa: PLR0912
+        self, draft: Iterable[int], most: int
+    ) -> Pieces[tuple[list[int], int] | None]:
         """What is the last to use a result runs as soon as it can.
 
         Returns:
@@ -272,6 +324,7 @@ class _Graph:
         is_done = bytearray(len(dependencies))
         tasks: list[int] = []
         alive = peak = 0
+        look_at = PIECE
         for start in draft:
             if is_done[start]:
                 continue
@@ -280,6 +333,9 @@ class _Graph:
                 task = stack.pop()
                 if is_done[task]:
                     continue
+                if len(tasks) > look_at:
+                    look_at += PIECE
+                    yield
                 is_done[task] = 1
                 tasks.append(task)
                 alive += 1
@@ -305,6 +361,20 @@ class _Graph:
                                 stack.append(dependent)
                                 break
         return tasks, peak
+
+
+def _as_given(graph: _Graph, sizes: list[int]) -> Pieces[Sequence[int]]:
+    yield
+    return range(len(sizes))
+
+
+_Rule = Callable[[_Graph, list[int]], Pieces[Sequence[int]]]
+
+_RULES: tuple[_Rule, ...] = (
+    _as_given,
+    lambda graph, sizes: graph.fewest_missing(sizes, is_patient=False),
+    lambda graph, sizes: graph.fewest_missing([1] * len(sizes), is_patient=True),
+)
 
 
 class _FewestMissing:

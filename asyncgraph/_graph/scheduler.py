@@ -33,6 +33,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
+from asyncgraph._graph.pieces import PIECE, Pieces, cut, whole
 from asyncgraph.errors import CycleError
 
 __all__ = [
@@ -105,6 +106,26 @@ class Scheduler:
         running: Sequence[int] = (),
         urgency: Sequence[int] | None = None,
     ) -> None:
+        whole(self._make(dependencies, dependents, lanes, outputs, begun, results, running, urgency))
+
+    @classmethod
+    def in_pieces(cls, *args: Any) -> Pieces[Scheduler]:
+        """Make a scheduler in pieces."""
+        scheduler = cls.__new__(cls)
+        yield from scheduler._make(*args)
+        return scheduler
+
+    def _make(
+        self,
+        dependencies: Sequence[tuple[int, ...]],
+        dependents: Sequence[Sequence[int]],
+        lanes: Sequence[int],
+        outputs: Iterable[int],
+        begun: int,
+        results: Mapping[int, Any] | None,
+        running: Sequence[int],
+        urgency: Sequence[int] | None,
+    ) -> Pieces[None]:
         count = len(dependencies)
         self.dependencies = dependencies
         self.dependents = dependents
@@ -114,8 +135,12 @@ class Scheduler:
         self.results: list[Any] = [None] * count
         self.behind: dict[int, int] = {}
         self.remaining = count
-        self._missing = list(map(len, dependencies))
-        self._uses = list(map(len, dependents))
+        self._missing: list[int] = []
+        self._uses: list[int] = []
+        for edges, counts in ((dependencies, self._missing), (dependents, self._uses)):
+            for some in cut(edges, 10 * PIECE):
+                counts.extend(map(len, some))
+                yield
         for output in self.outputs:
             self._uses[output] += 1
         # For a task that returned a node: the task that computes it. It finishes when that does.
@@ -134,13 +159,21 @@ class Scheduler:
         self.ready: dict[int, list[int]] = {lane: [] for lane in set(lanes)}
         self.producers: dict[int, deque[int]] = {lane: deque() for lane in self.ready}
         if begun:
-            self._skip(begun, results or {}, running)
-        producers = self.producers
-        for rank, task in enumerate(range(count) if urgency is None else urgency):
+            yield from self._skip(begun, results or {}, running)
+        place = 0
+        for tasks in cut(range(count) if urgency is None else urgency):
+            self._make_first_ready(tasks, place, begun)
+            place += len(tasks)
+            yield
+
+    def _make_first_ready(self, tasks: Sequence[int], place: int, begun: int) -> None:
+        """What of these tasks, the first of which is at this place, waits for nothing is ready."""
+        state, lanes, producers = self.state, self.lanes, self.producers
+        for rank, task in enumerate(tasks, place):
             if task < begun:
                 continue
-            if not dependencies[task]:
-                self.state[task] = READY
+            if not self.dependencies[task]:
+                state[task] = READY
                 producers[lanes[task]].append(rank)
             elif not self._missing[task]:
                 self._make_ready(task)
@@ -291,7 +324,7 @@ class Scheduler:
 
     # -- inside
 
-    def _skip(self, begun: int, results: Mapping[int, Any], running: Sequence[int]) -> None:
+    def _skip(self, begun: int, results: Mapping[int, Any], running: Sequence[int]) -> Pieces[None]:
         """The first tasks have been begun: what they took is taken, what they gave is there or released."""
         missing, uses, state = self._missing, self._uses, self.state
         state[:begun] = [RELEASED] * begun
@@ -300,14 +333,16 @@ class Scheduler:
             missing[task] = 0
         self.remaining -= begun - len(running)
         # What is released has no dependents that have not been begun: nothing else has changed.
-        for task, result in results.items():
-            state[task] = FINISHED
-            self.results[task] = result
-            for dependent in self.dependents[task]:
-                if dependent < begun:
-                    uses[task] -= 1
-                else:
-                    missing[dependent] -= 1
+        for some in cut(list(results.items())):
+            for task, result in some:
+                state[task] = FINISHED
+                self.results[task] = result
+                for dependent in self.dependents[task]:
+                    if dependent < begun:
+                        uses[task] -= 1
+                    else:
+                        missing[dependent] -= 1
+            yield
 
     def _make_ready(self, task: int) -> None:
         self.state[task] = READY

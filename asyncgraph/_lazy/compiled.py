@@ -12,9 +12,9 @@ from asyncgraph._graph.arguments import search
 from asyncgraph._graph.function import Function
 from asyncgraph._graph.graph import Graph
 from asyncgraph._graph.node import NO_KWARGS, Node
-from asyncgraph._graph.plan import Plan
 from asyncgraph._lazy.node import Delayed, build_node
 from asyncgraph._runtime import run as runs
+from asyncgraph._runtime.planning import plan_for_calls
 from asyncgraph._runtime.run import Run
 from asyncgraph._runtime.runtime import Runtime, check_request, current_runtime
 from asyncgraph.errors import GraphError
@@ -121,8 +121,7 @@ class Compiled(Generic[T_co]):
             self._shape, outputs = search(single, Node, found), found
         self._request = request
         self._options = options
-        self._plan = Plan(outputs)
-        self._plan.prepare()
+        self._plan = plan_for_calls(outputs)
         self.inputs = tuple(dict.fromkeys(node._function.name for node in self._plan.inputs))
 
     def __call__(self, /, *args: Any, **inputs: Any) -> Coroutine[Any, Any, T_co]:

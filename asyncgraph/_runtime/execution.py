@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence, Sized
 from functools import partial
-from operator import attrgetter
 from types import CoroutineType
 from typing import Any, NoReturn
 
 from asyncgraph._graph.arguments import ATOMS
 from asyncgraph._graph.function import Function
 from asyncgraph._graph.node import Node, in_dependency_order, key_of
+from asyncgraph._graph.pieces import Pieces, cut
 from asyncgraph._graph.plan import Plan
 from asyncgraph._graph.scheduler import (
     CANCELLED,
@@ -35,12 +36,13 @@ from asyncgraph._runtime.coroutines import Coroutines
 from asyncgraph._runtime.lanes import COROUTINE, EXECUTORS, INLINE, PROCESS, THREAD, Lanes
 from asyncgraph._runtime.notes import add_note, describe, not_run, path_to
 from asyncgraph._runtime.owner import Resolved
+from asyncgraph._runtime.planning import done, done_in
 from asyncgraph._runtime.runner import Runner
 from asyncgraph._runtime.slices import Slice
 from asyncgraph._runtime.straight import UNUSUAL, Straight, Stretch, are_tiny
 from asyncgraph._runtime.threads import PATIENCE, Threads
 from asyncgraph._runtime.urgency import may_be_urgent, urgency
-from asyncgraph.errors import CycleError, InternalError
+from asyncgraph.errors import CycleError, GraphError, InternalError
 from asyncgraph.executors.base import Call
 from asyncgraph.executors.loop import failure_on_loop
 from asyncgraph.executors.safe_text import safe_repr
@@ -77,7 +79,8 @@ class Execution:
 
     Args:
         lanes: Where calls run.
-        plan: What to run.
+        requested: The nodes that are asked for.
+        planning: Makes the plan for them.
         given: The values of the first nodes of the plan, which are not called.
         keep_going: After a failure, run on all that does not depend on it.
         on_output: Told about each output, in order of arrival, with its value or error; values are not
@@ -99,14 +102,15 @@ class Execution:
     def __init__(
         self,
         lanes: Lanes,
-        plan: Plan,
+        requested: Sequence[Node[Any]],
+        planning: Pieces[Plan],
         *,
         given: Mapping[Node[Any], Any],
         keep_going: bool,
         on_output: OnOutput | None,
         on_over: Callable[[], None],
     ) -> None:
-        self.nodes: Sequence[Node[Any]] = plan.nodes
+        self.nodes = requested
         self.scheduler: Scheduler
         self.lanes = lanes
         self.loop = asyncio.get_running_loop()
@@ -114,9 +118,9 @@ class Execution:
         self.is_stopping = False
         self.is_over = False
         self.slice = Slice(self.wake)
-        self._plan = plan
+        self._plan: Plan
         self._number: dict[Node[Any], int] = {}
-        self._lane_of = {function: lanes.number_of(function) for function in plan.functions}
+        self._lane_of: dict[Function, int] = {}
         self._keep_going = keep_going
         self._on_output = on_output
         self._on_over = on_over
@@ -128,8 +132,9 @@ class Execution:
         self._is_scheduled = False
         self._is_broken = False
         self._is_awake = False
-        # The state of each task, which stays.
+        # The state of each task, which stays; before, how many the straight way has finished, and is at.
         self._states: list[int] | None = None
+        self._done_straight = 0, 0
         # The queues of all lanes but that of the runners; and those of tasks that hold results until they
         # are begun, each with the number of slots that it has.
         self._others: list[Sized] = []
@@ -144,19 +149,52 @@ class Execution:
         self._straight: Straight | None = None
         self._stretch: Stretch | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._begin(given)
+        # What has to be done first, in pieces: to plan, or to make a scheduler; and what becomes known
+        # meanwhile.
+        self._preparation: Pieces[None] | None = self._prepare(planning, given)
+        self._early: deque[tuple[int, int, Any, BaseException | None]] = deque()
+        try:
+            self._go_on_preparing()
+        except BaseException:
+            self.is_over = True
+            raise
 
-    def _begin(self, given: Mapping[Node[Any], Any]) -> None:
-        lanes = set(self._lane_of.values())
-        if self._on_output is None and lanes <= {INLINE, COROUTINE}:
-            self._straight = Straight(self._plan, self.context, given)
+    # -- before anything can begin
+
+    def _go_on_preparing(self) -> None:
+        """Prepare for a slice; small graphs take less."""
+        assert self._preparation is not None
+        if done_in(self.slice, self._preparation):
+            self._prepared()
+
+    def _finish_preparing(self) -> None:
+        if self._preparation is not None:
+            done(self._preparation)
+            self._prepared()
+
+    def _prepared(self) -> None:
+        self._preparation = None
+        while self._early:
+            # In no variable of a frame that goes on: it would be behind those in an error's traceback.
+            self.settle(*self._early.popleft())
+        self.wake()
+
+    def _prepare(self, planning: Pieces[Plan], given: Mapping[Node[Any], Any]) -> Pieces[None]:
+        """Plan, and begin on the way that suits the plan."""
+        self._plan = plan = yield from planning
+        self.nodes = plan.nodes
+        self._lane_of = {function: self.lanes.number_of(function) for function in plan.functions}
+        is_on_loop = set(self._lane_of.values()) <= {INLINE, COROUTINE}
+        if self._on_output is not None or not (is_on_loop or self._is_for_one_thread()):
+            yield from self._schedule(len(given), [], given)
+            return
+        if not plan.is_tree:
+            yield from plan.last_uses_in_pieces()
+        self._straight = Straight(plan, self.context, given)
+        if is_on_loop:
             self._coroutines.add_runner(self._walk())
-        elif self._on_output is None and self._is_for_one_thread():
-            self._straight = Straight(self._plan, self.context, given)
-            self._go_on_in_thread()
         else:
-            self._schedule(len(given), [], given)
-            self.wake()
+            self._go_on_in_thread()
 
     def wake(self) -> None:
         """See soon what there is to do."""
@@ -185,6 +223,9 @@ class Execution:
         if self._states is not None:
             for state in self._states:
                 counts[state] += 1
+        elif self._straight is None:
+            counts[FINISHED], counts[RUNNING] = self._done_straight
+            counts[WAITING] = len(self.nodes) - sum(self._done_straight)
         elif self._straight is not None:
             running = sum(runner.task is not None for runner in self._coroutines.runners)
             counts[FINISHED] = self._straight.position - running
@@ -201,7 +242,13 @@ class Execution:
             return
         self.is_stopping = True
         self.lanes.forget(self)
-        steps: list[Callable[[], object]] = [self._leave_straight, self._cancel_tasks]
+        if self._preparation is not None and not self._coroutines.runners and self._stretch is None:
+            # Nothing has begun: of a graph that is not even planned, only what was asked for is known.
+            self._preparation = None
+            self._states = [CANCELLED] * len(self.nodes)
+            self.wake()
+            return
+        steps: list[Callable[[], object]] = [self._leave_straight, self._finish_preparing, self._cancel_tasks]
         steps += [partial(self.lanes[PROCESS].executor.cancel, call) for call in self._calls.values()]
         steps += [self._coroutines.drop, self._coroutines.cancel, self._threads.take_back, self._threads.drop]
         for step in steps:
@@ -271,7 +318,7 @@ class Execution:
         assert task is not None
         value, error = outcome
         error = self._coroutines.error_of(runner, error)
-        self.settle(task, self.scheduler.lanes[task], value, error)
+        self.settle(task, self._lane_of[self.nodes[task]._function], value, error)
 
     def _leave_if_stalled(self, straight: Straight) -> bool:
         """Let the scheduler see what else can begin, if the next node cannot; whether that was so."""
@@ -333,7 +380,7 @@ class Execution:
             # The executor could not begin; the scheduler's next call will meet that error, too.
             assert stretch.last < 0, "an executor has failed after a call"
         elif stretch.last >= 0:
-            self.settle(stretch.last, self.scheduler.lanes[stretch.last], *stretch.outcome)
+            self.settle(stretch.last, THREAD, *stretch.outcome)
 
     def _leave_straight(self) -> None:
         """Make a scheduler of what has been done so far; the node that is being computed is running."""
@@ -350,23 +397,28 @@ class Execution:
         values = straight.values.copy()
         for task in running:
             values.pop(self.nodes[task], None)
-        self._schedule(begun, running, values)
         if self._stretch is None:
             straight.values.clear()  # its frames may outlive the run
-        self.wake()
+        self._done_straight = begun - len(running), len(running)
+        self._preparation = self._schedule(begun, running, values)
+        self._go_on_preparing()
 
-    def _schedule(self, begun: int, running: list[int], results: Mapping[Node[Any], Any]) -> None:
+    def _schedule(self, begun: int, running: list[int], results: Mapping[Node[Any], Any]) -> Pieces[None]:
+        """Make the scheduler, which knows of what has been done so far."""
         plan = self._plan
+        yield from plan.number_in_pieces()
         self._number = number = plan.number
-        self.scheduler = Scheduler(
-            plan.dependencies,
-            plan.dependents,
-            list(map(self._lane_of.__getitem__, map(attrgetter("_function"), plan.nodes))),
-            plan.outputs,
-            begun,
-            {number[node]: value for node, value in results.items()},
-            running,
-            urgency(plan, self.lanes, self._lane_of),
+        lanes: list[int] = []
+        for nodes in cut(plan.nodes):
+            lanes += [self._lane_of[node._function] for node in nodes]
+            yield
+        known: dict[int, Any] = {}
+        for items in cut(list(results.items())):
+            known.update([(number[node], value) for node, value in items])
+            yield
+        first = yield from urgency(plan, self.lanes, self._lane_of)
+        self.scheduler = yield from Scheduler.in_pieces(
+            plan.dependencies, plan.dependents, lanes, plan.outputs, begun, known, running, first
         )
         self._is_scheduled = True
         self._states = self.scheduler.state
@@ -391,7 +443,9 @@ class Execution:
             return
         self.slice.close()
         try:
-            if self._straight is not None and self._stretch is None:
+            if self._preparation is not None:
+                self._go_on_preparing()
+            elif self._straight is not None and self._stretch is None:
                 self._go_on_straight()
             if self._is_scheduled and not self.is_stopping:
                 self.begin_others()
@@ -399,6 +453,8 @@ class Execution:
                 if not self._is_awake:
                     self.lanes.renounce(self)
                 self._check_progress()
+        except GraphError as error:
+            self._give_up(error)  # found while it was being planned
         except BaseException as error:
             self.break_off(error)
             if not isinstance(error, Exception):
@@ -585,7 +641,9 @@ class Execution:
 
     def settle(self, task: int, lane: int, value: Any, error: BaseException | None) -> None:
         """A running task has this outcome."""
-        if (
+        if self._preparation is not None:
+            self._early.append((task, lane, value, error))
+        elif (
             error is None
             and not self.is_stopping
             and (type(value) in ATOMS or not issubclass(type(value), UNUSUAL))
@@ -689,12 +747,12 @@ class Execution:
 
     def check_over(self) -> None:
         """Conclude, if nothing is running and nothing will."""
-        if self.is_over or self._is_busy():
+        if self.is_over or self._is_busy() or self._preparation is not None:
             return
         if self._straight is not None:
             is_finished = not self._straight.left
         else:
-            is_finished = self._is_scheduled and not self.scheduler.remaining
+            is_finished = not (self._is_scheduled and self.scheduler.remaining)
         if is_finished or self._is_broken:
             self.is_over = True
             self.lanes.forget(self)
@@ -734,7 +792,9 @@ class Execution:
             del self.scheduler
         # These refer to this: they would keep each other alive.
         del self._coroutines, self._threads, self.slice
-        del self.nodes, self._plan, self._number, self._lane_of, self._on_output, self._on_over
+        if hasattr(self, "_plan"):
+            del self._plan
+        del self.nodes, self._number, self._lane_of, self._on_output, self._on_over
 
 
 def _raise(error: BaseException) -> NoReturn:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from asyncgraph._graph.arguments import Template
 from asyncgraph._graph.node import Node
+from asyncgraph._graph.pieces import Pieces
 from asyncgraph._graph.plan import Plan
 from asyncgraph._runtime.execution import Execution, OnOutput, current_execution
 from asyncgraph._runtime.lanes import Lanes
@@ -57,7 +58,8 @@ class Run(Generic[T_co]):
         self,
         lanes: Lanes,
         shape: Any,
-        plan: Plan,
+        requested: Sequence[Node[Any]],
+        planning: Pieces[Plan],
         given: Mapping[Node[Any], Any],
         *,
         timeout: float | None,
@@ -73,15 +75,16 @@ class Run(Generic[T_co]):
         self._traceback: TracebackType | None = None
         self._over: asyncio.Future[T_co] = self._loop.create_future()
         self._waiters: set[asyncio.Future[None]] = set()
-        self._timer = None if timeout is None else self._loop.call_later(timeout, self._expire, timeout)
         self._execution = Execution(
             lanes,
-            plan,
+            requested,
+            planning,
             given=given,
             keep_going=return_exceptions,
             on_output=on_output,
             on_over=self._conclude,
         )
+        self._timer = None if timeout is None else self._loop.call_later(timeout, self._expire, timeout)
 
     def __await__(self) -> Generator[Any, None, T_co]:
         """The value of the node; raises its failure, or CancelledError if the run was cancelled."""

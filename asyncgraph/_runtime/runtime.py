@@ -24,8 +24,9 @@ from asyncgraph._graph.plan import Plan
 from asyncgraph._runtime.execution import OnOutput, is_inside
 from asyncgraph._runtime.lanes import Lanes
 from asyncgraph._runtime.options import check_seconds, whole_number
+from asyncgraph._runtime.planning import planned, planning
 from asyncgraph._runtime.run import Run, compute
-from asyncgraph.errors import GraphError, RuntimeClosedError
+from asyncgraph.errors import RuntimeClosedError
 from asyncgraph.executors.base import Executor
 
 __all__ = ["Runtime", "check_options", "check_request", "current_runtime", "running_loop"]
@@ -146,24 +147,16 @@ class Runtime:
         else:
             shape = search(request, Node, outputs)
         lanes = self._usable_lanes()
-        plan = Plan(outputs)
-        if plan.inputs:
-            names = ", ".join(sorted({node._function.name for node in plan.inputs}))
-            raise GraphError(
-                f"the graph has inputs without values ({names}): compile it, and call it with values, as in "
-                f"`await asyncgraph.compile(node)({plan.inputs[0]._function.name}=...)`"
-            )
         options: dict[str, Any] = {"timeout": timeout, "return_exceptions": return_exceptions}
-        return self._begin(lanes, shape, plan, {}, on_output=on_output, **options)
+        return self._begin(lanes, shape, outputs, planning(outputs), {}, on_output=on_output, **options)
 
     def begin_plan(self, shape: Any, plan: Plan, given: Mapping[Node[Any], Any], **options: Any) -> Run[Any]:
         """Start a run of a plan with the values of its inputs, for the layer above. Raises as `begin`."""
-        return self._begin(self._usable_lanes(), shape, plan, given, on_output=None, **options)
+        lanes = self._usable_lanes()
+        return self._begin(lanes, shape, plan.requested, planned(plan), given, on_output=None, **options)
 
-    def _begin(
-        self, lanes: Lanes, shape: Any, plan: Plan, given: Mapping[Node[Any], Any], **options: Any
-    ) -> Run[Any]:
-        run: Run[Any] = Run(lanes, shape, plan, given, **options)
+    def _begin(self, *args: Any, **options: Any) -> Run[Any]:
+        run: Run[Any] = Run(*args, **options)
         self._runs.add(run)
         run.add_done_callback(self._runs.discard)
         return run

@@ -114,8 +114,8 @@ class Straight:
         """Whether the next node is a coroutine."""
         return self.nodes[self.position]._function.is_async
 
-    # In one frame: a call takes as long as half of what else there is to do for a small node, and there are as
-    # many of these frames as suspended coroutines.
+    # In one frame: calls would take half as long as all else that there is to do for a small node, and there
+    # are as many of these frames as suspended coroutines.
     async def walk(  # noqa: PLR0912, PLR0915
         self, runner: Runner, walkers: Walkers, slice_: Slice
     ) -> _Outcome | None:

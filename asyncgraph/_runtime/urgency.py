@@ -9,6 +9,7 @@ from statistics import fmean
 from asyncgraph._graph.function import Function
 from asyncgraph._graph.makespan import longest_first
 from asyncgraph._graph.order import is_small
+from asyncgraph._graph.pieces import Pieces
 from asyncgraph._graph.plan import Plan
 from asyncgraph._runtime.lanes import INLINE, Lanes
 
@@ -27,7 +28,7 @@ def may_be_urgent(plan: Plan, lanes: Lanes, lane_of: Mapping[Function, int]) -> 
     return max(_means(lane_of).values()) >= _SHORT
 
 
-def urgency(plan: Plan, lanes: Lanes, lane_of: Mapping[Function, int]) -> list[int] | None:
+def urgency(plan: Plan, lanes: Lanes, lane_of: Mapping[Function, int]) -> Pieces[list[int] | None]:
     """The tasks of a plan, the most urgent first; None if the order of the plan will do.
 
     Args:
@@ -43,7 +44,7 @@ def urgency(plan: Plan, lanes: Lanes, lane_of: Mapping[Function, int]) -> list[i
         return None
     # Each slot holds one result more, and one that it takes.
     more = int(2 * _fewest_slots(lanes, lane_of))
-    return longest_first(plan.dependencies, plan.dependents, plan.outputs, seconds, more)
+    return (yield from longest_first(plan.dependencies, plan.dependents, plan.outputs, seconds, more))
 
 
 def _fewest_slots(lanes: Lanes, lane_of: Mapping[Function, int]) -> float:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from asyncgraph._graph.order import order_of_shape
+from asyncgraph._graph.pieces import whole
 from tests.benchmarks import graphs
 from tests.benchmarks.graphs import Edges, Graph, numbered, reversed_edges
 
@@ -230,7 +231,7 @@ def our_order(dependencies: Edges) -> Sequence[int]:
     dependents = reversed_edges(dependencies)
     outputs = tuple(task for task, each in enumerate(dependents) if not each)
     is_tree = all(len(each) <= 1 for each in dependents)
-    found = order_of_shape(tuple(dependencies), outputs, is_tree=is_tree)
+    found = whole(order_of_shape(tuple(dependencies), outputs, is_tree=is_tree))
     return range(len(dependencies)) if found is None else found
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncgraph._graph.makespan import longest_first
+from asyncgraph._graph.pieces import whole
 from asyncgraph._graph.plan import dependents_of
 from asyncgraph._graph.scheduler import Scheduler
 from tests.graph.test_order import graphs, peak, sinks
@@ -24,7 +25,7 @@ def test_the_longest_path_goes_first(dependencies, data, more):
         ahead[task] = seconds[task] + max((ahead[each] for each in dependents[task]), default=0)
     expected = sorted(range(count), key=lambda task: (-ahead[task], task))
     held = peak(dependencies, range(count), outputs)
-    found = longest_first(dependencies, dependents, outputs, seconds, more)
+    found = whole(longest_first(dependencies, dependents, outputs, seconds, more))
     assert found == (expected if peak(dependencies, expected, outputs) <= held + more else None)
 
 

@@ -11,7 +11,8 @@ import threading
 import pytest
 
 from asyncgraph._graph import node as module
-from asyncgraph._graph.node import Site, in_dependency_order, in_tree_order, key_of, site_of
+from asyncgraph._graph.node import Site, in_dependency_order, key_of, site_of, tree_order
+from asyncgraph._graph.pieces import whole
 from tests.graph.nodes import chain, node, tree
 
 
@@ -176,23 +177,23 @@ def test_order_needs_no_recursion_and_looks_at_each_edge_once(width):
 def test_the_order_of_a_tree(leaves):
     """It is the same by either way, for one tree and for several."""
     roots = [tree(leaves)[0], tree(3)[0], node("alone")]
-    by_tree, by_any = in_tree_order(roots), in_dependency_order(roots)
+    by_tree, by_any = whole(tree_order(roots)), in_dependency_order(roots)
     assert list(map(id, by_tree)) == list(map(id, by_any))
 
 
 @pytest.mark.parametrize("length", [1, 700, 100_000])
 def test_the_tree_order_of_a_chain(length):
     """Depth needs no recursion."""
-    assert len(in_tree_order([chain(length)])) == length
+    assert len(whole(tree_order([chain(length)]))) == length
 
 
 def test_what_is_no_tree_has_no_tree_order():
     """A node that is needed twice, whether it is found early, late or at the end."""
     a = node("a")
-    assert in_tree_order([a, a]) is None
-    assert in_tree_order([node("b", a, a)]) is None
-    assert in_tree_order([node("b", a), *[node("c", number) for number in range(5_000)], a]) is None
-    assert in_tree_order([]) == []
+    assert whole(tree_order([a, a])) is None
+    assert whole(tree_order([node("b", a, a)])) is None
+    assert whole(tree_order([node("b", a), *[node("c", number) for number in range(5_000)], a])) is None
+    assert whole(tree_order([])) == []
 
 
 def test_levels_that_double_are_noticed():
@@ -200,7 +201,7 @@ def test_levels_that_double_are_noticed():
     last = node("first")
     for _ in range(200):
         last = node("next", last, last)
-    assert in_tree_order([last]) is None
+    assert whole(tree_order([last])) is None
     assert len(in_dependency_order([last])) == 201
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from asyncgraph import delayed
 from asyncgraph._graph import order as module
-from asyncgraph._graph.order import may_gain, order, order_of_shape, order_of_tree
+from asyncgraph._graph.order import may_gain, order, order_of_tree
+from asyncgraph._graph.pieces import whole
 from asyncgraph._graph.plan import Plan, dependents_of
 
 
@@ -76,7 +77,7 @@ def test_an_order_can_be_run_and_is_better_than_the_one_given(dependencies, data
     with pytest.MonkeyPatch.context() as patch:
         if is_large:
             patch.setattr(module, "_MANY", 0)
-        tasks = order(dependencies, dependents_of(list(dependencies)), outputs)
+        tasks = whole(order(dependencies, dependents_of(list(dependencies)), outputs))
     if tasks is not None:
         assert peak(dependencies, tasks, outputs) < before
 
@@ -86,7 +87,7 @@ def test_an_order_can_be_run_and_is_better_than_the_one_given(dependencies, data
 def test_no_order_of_a_tree_is_better(dependencies):
     """All that can be run are tried."""
     outputs = sinks(dependencies)
-    ours = peak(dependencies, order_of_tree(dependencies, outputs), outputs)
+    ours = peak(dependencies, whole(order_of_tree(dependencies, outputs)), outputs)
     assert ours == least_of_all(dependencies, outputs)
 
 
@@ -115,7 +116,7 @@ def least_of_all(dependencies, outputs):
 def test_where_a_tree_cannot_gain_much_no_order_is_sought(dependencies):
     """If nothing is to be gained, depth first holds no more than twice what any order must."""
     outputs = sinks(dependencies)
-    if not may_gain([len(each) for each in dependencies]):
+    if not whole(may_gain([len(each) for each in dependencies])):
         widest = max(map(len, dependencies))
         before = peak(dependencies, range(len(dependencies)), outputs)
         assert before <= max(2 * widest, len(outputs) + widest) + 1
@@ -123,7 +124,7 @@ def test_where_a_tree_cannot_gain_much_no_order_is_sought(dependencies):
 
 def test_a_shape_is_put_in_order_once():
     """The second graph of a shape takes what was found for the first."""
-    order_of_shape.cache_clear()
+    module._known.cache_clear()
     add = delayed(lambda *numbers: sum(numbers), name="add")
 
     def build():
@@ -133,7 +134,7 @@ def test_a_shape_is_put_in_order_once():
         return total
 
     plans = [Plan([build()]) for _ in range(3)]
-    assert order_of_shape.cache_info().hits == 2
+    assert module._known.cache_info().hits == 2
     for plan in plans:
         assert peak(plan.dependencies, range(len(plan.nodes)), plan.outputs) == 3
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncgraph._graph.plan import dependents_of
-from asyncgraph._graph.scheduler import Scheduler
+from asyncgraph._graph.scheduler import FINISHED, READY, RUNNING, WAITING, Scheduler
 from tests.graph.model import LANES, Pair
 from tests.graph.test_scheduler_fuzz import happen, some
 
@@ -98,3 +98,27 @@ def test_lanes_of_what_is_done_are_known():
     """A lane in which nothing is left is empty, not unknown."""
     scheduler = Scheduler([(), ()], [[], []], [1, 0], [0, 1], 1, {0: "value"})
     assert (scheduler.is_ready(1), scheduler.take(1), scheduler.take(0)) == (False, None, 1)
+
+
+def test_what_is_running_when_it_takes_over():
+    """It has taken what it needs, and is taken no more; it finishes, fails or expands as any other."""
+    edges = [(), (0,), (), (1, 2), (0,)]
+    for end in ("finish", "fail", "expand"):
+        scheduler = Scheduler(edges, dependents_of(edges), [0] * 5, [3, 4], 3, {0: "a"}, [1, 2])
+        scheduler.validate()
+        assert [scheduler.state[task] for task in range(5)] == [FINISHED, RUNNING, RUNNING, WAITING, READY]
+        assert scheduler.finish(2, "c") == [2]
+        assert scheduler.take(0) == 4
+        scheduler.consume(4)
+        assert scheduler.results[0] is None
+        assert scheduler.finish(4, "e") == [4]
+        if end == "finish":
+            assert scheduler.finish(1, "b") == [1]
+        elif end == "fail":
+            assert scheduler.fail(1) == [3]
+        else:
+            assert scheduler.expand(1, [()], [0], 5) == []
+            assert scheduler.take(0) == 5
+            assert scheduler.finish(5, "b") == [5, 1]
+        scheduler.validate()
+        assert scheduler.take(0) == (None if end == "fail" else 3)

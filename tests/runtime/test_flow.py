@@ -87,7 +87,7 @@ async def test_a_run_that_is_always_busy_takes_turns_too(monkeypatch):
         first = start([busy, *gate.nodes("a", 10)])
         await gate.until(1)
         second = start(gate.nodes("b", 10))
-        await turns(3)
+        await turns(30)  # in which it is planned, a piece in each
         for entered in range(2, 21):
             assert not first.done()
             gate.let_out()
