@@ -51,6 +51,9 @@ __all__ = [
 STATES = ("waiting", "ready", "running", "finished", "failed", "cancelled", "released")
 WAITING, READY, RUNNING, FINISHED, FAILED, CANCELLED, RELEASED = range(len(STATES))
 
+# What becomes of each state when a run is cancelled, for `bytes.translate`.
+_CANCEL = bytes([CANCELLED, CANCELLED, *range(RUNNING, 256)])
+
 
 class Scheduler:
     """The state of one run.
@@ -273,10 +276,23 @@ class Scheduler:
         """Nothing more is to start: whatever is not running yet is cancelled."""
         for queue in (*self.ready.values(), *self.producers.values()):
             queue.clear()
-        for task, state in enumerate(self.state):
-            if state == WAITING or state == READY:
-                self._end(task, CANCELLED)
+        # By operations on bytes, a hundredth of what a loop takes; only results, and what will be one, are
+        # looked at one by one.
+        states, aliases = bytes(self.state), self._aliases
+        for task in aliases:  # it has consumed what else it is a dependent of
+            if states[task] == WAITING:
                 self.consume(task)
+        for kind in (FINISHED, RUNNING):
+            task = states.find(kind)
+            while task >= 0:
+                for dependent in self.dependents[task]:
+                    if states[dependent] <= READY and dependent not in aliases:
+                        self._uses[task] -= 1
+                if not self._uses[task]:
+                    self._release(task)
+                task = states.find(kind, task + 1)
+        self.state[:] = bytes(self.state).translate(_CANCEL)
+        self.remaining = states.count(RUNNING)
 
     def give_up(self, output: int) -> None:
         """An output has been handed over: its result need not be kept for the end."""

@@ -36,7 +36,7 @@ from asyncgraph._runtime.coroutines import Coroutines
 from asyncgraph._runtime.lanes import COROUTINE, EXECUTORS, INLINE, PROCESS, THREAD, Lanes
 from asyncgraph._runtime.notes import add_note, describe, not_run, path_to
 from asyncgraph._runtime.owner import Resolved
-from asyncgraph._runtime.planning import done, done_in
+from asyncgraph._runtime.planning import done_in
 from asyncgraph._runtime.runner import Runner
 from asyncgraph._runtime.slices import Slice
 from asyncgraph._runtime.straight import UNUSUAL, Straight, Stretch, are_tiny
@@ -132,9 +132,9 @@ class Execution:
         self._is_scheduled = False
         self._is_broken = False
         self._is_awake = False
-        # The state of each task, which stays; before, how many the straight way has finished, and is at.
-        self._states: list[int] | None = None
+        # How many the straight way had finished, and was at, when it ended; and what stays of all states.
         self._done_straight = 0, 0
+        self._counts: list[int] | None = None
         # The queues of all lanes but that of the runners; and those of tasks that hold results until they
         # are begun, each with the number of slots that it has.
         self._others: list[Sized] = []
@@ -167,12 +167,8 @@ class Execution:
         if done_in(self.slice, self._preparation):
             self._prepared()
 
-    def _finish_preparing(self) -> None:
-        if self._preparation is not None:
-            done(self._preparation)
-            self._prepared()
-
     def _prepared(self) -> None:
+        """All has been prepared, or need not be, because the execution is being stopped."""
         self._preparation = None
         while self._early:
             # In no variable of a frame that goes on: it would be behind those in an error's traceback.
@@ -219,14 +215,15 @@ class Execution:
 
     def counts(self) -> list[int]:
         """How many nodes are in each of the scheduler's states."""
+        if self._counts is not None:
+            return self._counts
+        if self._is_scheduled:
+            return [self.scheduler.state.count(state) for state in range(len(STATES))]
         counts = [0] * len(STATES)
-        if self._states is not None:
-            for state in self._states:
-                counts[state] += 1
-        elif self._straight is None:
+        if self._straight is None:
             counts[FINISHED], counts[RUNNING] = self._done_straight
-            counts[WAITING] = len(self.nodes) - sum(self._done_straight)
-        elif self._straight is not None:
+            counts[CANCELLED if self.is_stopping else WAITING] = len(self.nodes) - sum(self._done_straight)
+        else:
             running = sum(runner.task is not None for runner in self._coroutines.runners)
             counts[FINISHED] = self._straight.position - running
             counts[RUNNING] = running
@@ -242,13 +239,7 @@ class Execution:
             return
         self.is_stopping = True
         self.lanes.forget(self)
-        if self._preparation is not None and not self._coroutines.runners and self._stretch is None:
-            # Nothing has begun: of a graph that is not even planned, only what was asked for is known.
-            self._preparation = None
-            self._states = [CANCELLED] * len(self.nodes)
-            self.wake()
-            return
-        steps: list[Callable[[], object]] = [self._leave_straight, self._finish_preparing, self._cancel_tasks]
+        steps: list[Callable[[], object]] = [self._stop_straight, self._prepared, self._cancel_tasks]
         steps += [partial(self.lanes[PROCESS].executor.cancel, call) for call in self._calls.values()]
         steps += [self._coroutines.drop, self._coroutines.cancel, self._threads.take_back, self._threads.drop]
         for step in steps:
@@ -383,25 +374,40 @@ class Execution:
             self.settle(stretch.last, THREAD, *stretch.outcome)
 
     def _leave_straight(self) -> None:
-        """Make a scheduler of what has been done so far; the node that is being computed is running."""
-        straight, self._straight = self._straight, None
+        """Make a scheduler of what has been done so far; the nodes that are being computed are running."""
+        straight = self._straight
         if straight is None:
             return
-        straight.is_left = True
+        begun, running = self._end_straight(straight)
+        values = straight.values.copy()
+        for task in running:
+            values.pop(self.nodes[task], None)
+        self._forget_values(straight)
+        self._preparation = self._schedule(begun, running, values)
+        self._go_on_preparing()
+
+    def _stop_straight(self) -> None:
+        """Leave it in a run that is being stopped, which needs no scheduler."""
+        if self._straight is not None:
+            straight = self._straight
+            self._end_straight(straight)
+            self._forget_values(straight)
+
+    def _end_straight(self, straight: Straight) -> tuple[int, list[int]]:
+        """Begin nothing more on it; how many nodes have been begun, and which of them are running."""
+        straight.is_left, self._straight = True, None
         begun = straight.position
         if self._stretch is None:
             running = [runner.task for runner in self._coroutines.runners if runner.task is not None]
         else:
             at = self._stretch.take_back()
             begun, running = (self._stretch.first, []) if at is None else (at + 1, [at])
-        values = straight.values.copy()
-        for task in running:
-            values.pop(self.nodes[task], None)
-        if self._stretch is None:
-            straight.values.clear()  # its frames may outlive the run
         self._done_straight = begun - len(running), len(running)
-        self._preparation = self._schedule(begun, running, values)
-        self._go_on_preparing()
+        return begun, running
+
+    def _forget_values(self, straight: Straight) -> None:
+        if self._stretch is None:  # a thread that is at it needs them
+            straight.values.clear()  # its frames may outlive the run
 
     def _schedule(self, begun: int, running: list[int], results: Mapping[Node[Any], Any]) -> Pieces[None]:
         """Make the scheduler, which knows of what has been done so far."""
@@ -421,7 +427,6 @@ class Execution:
             plan.dependencies, plan.dependents, lanes, plan.outputs, begun, known, running, first
         )
         self._is_scheduled = True
-        self._states = self.scheduler.state
         self._note_queues()
 
     def _note_queues(self) -> None:
@@ -665,7 +670,11 @@ class Execution:
             self._coroutines.add_made(task, value)
 
     def _settle_stopped(self, task: int, value: Any, error: BaseException | None) -> None:
-        self.scheduler.stop(task)
+        if self._is_scheduled:
+            self.scheduler.stop(task)
+        else:
+            finished, running = self._done_straight
+            self._done_straight = finished, running - 1
         if type(value) is CoroutineType:
             value.close()
         if error is None or isinstance(error, asyncio.CancelledError) or error is self.failure:
@@ -743,7 +752,8 @@ class Execution:
     # -- the end
 
     def _cancel_tasks(self) -> None:
-        self.scheduler.cancel()
+        if self._is_scheduled:
+            self.scheduler.cancel()
 
     def check_over(self) -> None:
         """Conclude, if nothing is running and nothing will."""
@@ -779,10 +789,9 @@ class Execution:
 
     def _let_go(self) -> None:
         """Keep nothing of the graph or its values: whoever still has the run has their own reasons."""
+        self._counts = self.counts()
         self._threads.close()
-        if self._straight is not None:
-            self._states = [FINISHED] * len(self.nodes)
-            self._straight = None
+        self._straight = None
         self.context = contextvars.Context()
         self._errors.clear()
         self.failure = None

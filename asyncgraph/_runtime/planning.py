@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from asyncgraph._graph.node import Node
-from asyncgraph._graph.pieces import Pieces, whole
+from asyncgraph._graph.pieces import Pieces
 from asyncgraph._graph.plan import Plan
 from asyncgraph._runtime.slices import Slice
 from asyncgraph.errors import GraphError
 
-__all__ = ["done", "done_in", "plan_for_calls", "planned", "planning"]
+__all__ = ["done_in", "plan_for_calls", "planned", "planning"]
 
 
 def planning(outputs: Iterable[Node[Any]]) -> Pieces[Plan]:
@@ -59,12 +59,6 @@ def done_in(slice_: Slice, pieces: Pieces[Any]) -> bool:
             if slice_.is_over():
                 return False
     return True
-
-
-def done(pieces: Pieces[Any]) -> None:
-    """Do all that is left now."""
-    with _without_collector():
-        whole(pieces)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,169 @@
+"""Runs of graphs that are too large to be planned in one slice: what happens before anything can begin."""
+
+# ruff: noqa: D103 - helpers whose names say it
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import Any
+
+import pytest
+
+from asyncgraph import Input, compute, delayed, start
+from asyncgraph._graph.scheduler import Scheduler
+from asyncgraph._runtime import planning, slices
+from asyncgraph.errors import GraphError, InternalError
+
+MANY = 3_000
+
+inc = delayed(lambda x: x + 1, executor="loop")
+count = delayed(len, executor="loop")
+
+
+in_thread = delayed(abs, executor="thread")
+
+
+@delayed
+async def later(value: int = 0) -> int:
+    await asyncio.sleep(0)
+    return value + 1
+
+
+@pytest.fixture
+def a_piece_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is done in slices takes a turn of the loop for each piece or two."""
+    monkeypatch.setattr(slices, "SLICE", 0)
+
+
+def wide(node_of: Any) -> Any:
+    return count([node_of(number) for number in range(MANY)])
+
+
+def chain(node_of: Any) -> Any:
+    node = node_of(0)
+    for _ in range(MANY - 1):
+        node = node_of(node)
+    return node
+
+
+async def test_others_have_their_turn_while_a_graph_is_planned(a_piece_a_turn):
+    """Nothing of it runs before, and the run says that it has not begun."""
+    calls: list[int] = []
+    node = wide(delayed(calls.append, executor="loop"))
+    going = start(node)
+    seen = []
+    while not calls:
+        statistics = going.statistics()
+        seen.append((statistics.running, statistics.finished))
+        assert statistics.waiting == statistics.nodes
+        await asyncio.sleep(0)
+    assert len(seen) > 2
+    assert set(seen) == {(0, 0)}
+    assert await going == MANY
+
+
+@pytest.mark.parametrize("build", [wide, chain])
+@pytest.mark.parametrize("node_of", [inc, later, in_thread], ids=["loop", "later", "thread"])
+async def test_cancelled_at_any_turn(a_piece_a_turn, build, node_of):
+    """Also while it is planned, or while a scheduler is made on the way."""
+    node = build(node_of)
+    for turns in (0, 1, 2, 3, 5, 8, 13, 21, 34):
+        going = start(node)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if going.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await going
+        else:  # threads go on between turns
+            assert node_of not in {inc, later}
+            await going
+        statistics = going.statistics()
+        assert statistics.finished + statistics.cancelled == statistics.nodes
+
+
+async def test_what_ends_while_a_scheduler_is_made(a_piece_a_turn):
+    """Coroutines that were begun on the straight way, and end before there is a scheduler, count."""
+    first = [later(number) for number in range(3)]
+    rest = [inc(number) for number in range(MANY)]
+    rest[9] = count([*first, rest[9]])
+    node = count([count(first), *rest])
+    assert await node == MANY + 1
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+async def test_what_fails_while_a_scheduler_is_made(a_piece_a_turn, is_last):
+    """It is the failure of the run, and what could run without it does if failures are returned."""
+
+    @delayed
+    async def fail(_: Any = None) -> None:
+        await asyncio.sleep(0)
+        raise KeyError("on the way")
+
+    failing = fail(later()) if is_last else fail()
+    node = inc(failing)
+    for _ in range(MANY):
+        node = inc(node)
+    with pytest.raises(KeyError, match="on the way"):
+        await compute(node, later())
+    results = await compute(node, later(), return_exceptions=True)
+    assert type(results[0].__cause__) is KeyError
+    assert results[1] == 1
+
+
+async def test_inputs_of_a_large_graph(a_piece_a_turn):
+    """They are found when it has been planned; awaiting the run says so."""
+    node = count([inc(Input("x")), wide(inc)])
+    going = start(node)
+    assert not going.done()
+    with pytest.raises(GraphError, match=r"inputs without values \(x\): compile it"):
+        await going
+    with pytest.raises(GraphError, match="compile it"):
+        await node
+
+
+async def test_a_timeout_while_a_graph_is_planned(a_piece_a_turn):
+    """It is kept."""
+    with pytest.raises(TimeoutError, match="still running: nothing"):
+        await wide(inc).compute(timeout=1e-9)
+
+
+@pytest.mark.parametrize("collects", [False, True])
+async def test_the_collector_is_as_it_was(collects):
+    """It pauses during planning only, and if somebody has stopped it, it stays so."""
+    seen: list[bool] = []
+    node = count([delayed(lambda: seen.append(gc.isenabled()), executor="loop")() for _ in range(MANY)])
+    was_enabled = gc.isenabled()
+    (gc.enable if collects else gc.disable)()
+    try:
+        await node
+        assert set(seen) == {collects}
+        assert gc.isenabled() is collects
+    finally:
+        (gc.enable if was_enabled else gc.disable)()
+
+
+async def test_a_fault_in_planning(monkeypatch, a_piece_a_turn):
+    """One of ours, in a later turn, is an InternalError, and the run is over."""
+
+    def fault(*_: Any) -> Any:
+        yield
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Scheduler, "in_pieces", fault)
+    with pytest.raises(InternalError) as caught:
+        await count([wide(inc), in_thread(1)])
+    assert type(caught.value.__cause__) is ZeroDivisionError
+
+
+async def test_a_fault_in_the_first_slice(monkeypatch):
+    """It is raised where the run was to begin, and nothing is left of it."""
+
+    def fault(_: Any) -> Any:
+        yield
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(planning.Plan, "in_pieces", fault)
+    with pytest.raises(ZeroDivisionError):
+        start(inc(1))
+    await asyncio.sleep(0)
