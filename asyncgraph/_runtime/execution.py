@@ -31,6 +31,7 @@ from asyncgraph._graph.scheduler import (
     WAITING,
     Scheduler,
 )
+from asyncgraph._runtime import slices
 from asyncgraph._runtime.arguments import resolve
 from asyncgraph._runtime.coroutines import Coroutines
 from asyncgraph._runtime.lanes import COROUTINE, EXECUTORS, INLINE, PROCESS, THREAD, Lanes
@@ -164,8 +165,10 @@ class Execution:
     def _go_on_preparing(self) -> None:
         """Prepare for a slice; small graphs take less."""
         assert self._preparation is not None
-        if done_in(self.slice, self._preparation):
+        if done_in(slices.SLICE, self._preparation):
             self._prepared()
+        else:
+            self.wake()
 
     def _prepared(self) -> None:
         """All has been prepared, or need not be, because the execution is being stopped."""
@@ -173,7 +176,8 @@ class Execution:
         while self._early:
             # In no variable of a frame that goes on: it would be behind those in an error's traceback.
             self.settle(*self._early.popleft())
-        self.wake()
+        if self._is_scheduled or self.is_stopping:
+            self.wake()
 
     def _prepare(self, planning: Pieces[Plan], given: Mapping[Node[Any], Any]) -> Pieces[None]:
         """Plan, and begin on the way that suits the plan."""

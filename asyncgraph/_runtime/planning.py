@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import time
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from asyncgraph._graph.node import Node
 from asyncgraph._graph.pieces import Pieces
 from asyncgraph._graph.plan import Plan
-from asyncgraph._runtime.slices import Slice
 from asyncgraph.errors import GraphError
 
 __all__ = ["done_in", "plan_for_calls", "planned", "planning"]
+
+_FEW = 20
+"""Pieces of a graph that is small."""
 
 
 def planning(outputs: Iterable[Node[Any]]) -> Pieces[Plan]:
@@ -52,11 +56,16 @@ def plan_for_calls(outputs: Iterable[Node[Any]]) -> Plan:
     return plan
 
 
-def done_in(slice_: Slice, pieces: Pieces[Any]) -> bool:
-    """Do so many pieces as fit into the slice, one at least; whether those were all."""
+def done_in(seconds: float, pieces: Pieces[Any]) -> bool:
+    """Do as many pieces as there is time for, one at least; whether those were all."""
+    until = time.monotonic() + seconds
+    # Small graphs take a few pieces, and next to no time.
+    for _ in islice(pieces, _FEW):
+        if time.monotonic() > until:
+            return False
     with _without_collector():
         for _ in pieces:
-            if slice_.is_over():
+            if time.monotonic() > until:
                 return False
     return True
 

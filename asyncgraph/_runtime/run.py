@@ -75,6 +75,7 @@ class Run(Generic[T_co]):
         self._traceback: TracebackType | None = None
         self._over: asyncio.Future[T_co] = self._loop.create_future()
         self._waiters: set[asyncio.Future[None]] = set()
+        self._callbacks: list[Callable[[Run[T_co]], object]] = []
         self._execution = Execution(
             lanes,
             requested,
@@ -203,8 +204,12 @@ class Run(Generic[T_co]):
         self._execution.abandon()
 
     def add_done_callback(self, callback: Callable[[Run[T_co]], object]) -> None:
-        """Call `callback(run)` soon after the run is over."""
-        self._over.add_done_callback(lambda _: callback(self))
+        """Call `callback(run)`, which must not raise, when the run is over; now, if it is."""
+        # Not by the future, which would take a turn of the loop for it.
+        if self._over.done():
+            callback(self)
+        else:
+            self._callbacks.append(callback)
 
     # -- the end
 
@@ -240,6 +245,8 @@ class Run(Generic[T_co]):
             if not waiter.done():
                 waiter.set_result(None)
         self._waiters.clear()
+        while self._callbacks:
+            self._callbacks.pop()(self)
 
     def _final_value(self, item: Any) -> Any:
         if isinstance(item, Node):

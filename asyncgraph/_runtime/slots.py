@@ -78,8 +78,9 @@ class Slots:
 
     def forget(self, claimant: Claimant) -> None:
         """The claimant is over and wants no slot any more."""
-        self.waiting.pop(claimant, None)
-        self.renounce(claimant)
+        if self.waiting or self._promised:
+            self.waiting.pop(claimant, None)
+            self.renounce(claimant)
 
     def is_wanted_besides(self, claimant: Claimant) -> bool:
         """Whether somebody else waits for a slot."""
