@@ -28,6 +28,7 @@ class Owner(Protocol):
         context: The context that each call gets a copy of.
         loop: The loop on which everything happens.
         is_stopping: Whether nothing more is to begin.
+        is_over: Whether nothing of it is running any more, nor will be.
         until: When the present slice ends, by `time.monotonic()`; None between slices.
     """
 
@@ -37,6 +38,7 @@ class Owner(Protocol):
     context: Context
     loop: asyncio.AbstractEventLoop
     is_stopping: bool
+    is_over: bool
     until: float | None
 
     def wake(self) -> None:
@@ -55,6 +57,9 @@ class Owner(Protocol):
     def has_call(self, lane: int) -> bool:
         """Whether there is anything to begin in the lane."""
         ...
+
+    def first(self, lane: int) -> int | None:
+        """The task that `take` would begin."""
 
     def take(self, lane: int) -> int | None:
         """Begin the first task of the lane that need not wait."""

@@ -59,7 +59,7 @@ def is_internal(error: BaseException) -> bool:
     return True
 
 
-@pytest.mark.parametrize("method", ["take", "finish", "consume", "is_ready", "backlog"])
+@pytest.mark.parametrize("method", ["take", "finish", "consume", "is_ready", "first"])
 @pytest.mark.parametrize("nth", [1, 2, 4])
 async def test_a_scheduler_that_raises(monkeypatch, method, nth):
     """Whatever the scheduler's method, and whenever it raises, the run ends with an InternalError."""

@@ -12,7 +12,7 @@ import pytest
 from asyncgraph import Runtime, compute, delayed, start
 from asyncgraph._graph.function import Durations, Function
 from asyncgraph._graph.node import NO_KWARGS
-from asyncgraph._runtime.bundle import Bundle, is_short, share
+from asyncgraph._runtime.window import hands_for, is_short, room_for
 from asyncgraph.executors.thread import ThreadExecutor
 from tests.runtime.durations import long, short
 
@@ -201,14 +201,6 @@ def test_durations():
     assert durations.mean == pytest.approx(0.1, rel=0.01)
 
 
-def test_the_share_of_a_thread():
-    """At least what makes a hand-over worth it, at most what nobody notices, and in between fair shares."""
-    assert share(1e-6, ready=10, idle=5) == pytest.approx(0.00005)
-    assert share(1e-6, ready=1_000_000, idle=5) == pytest.approx(0.001)
-    assert share(1e-6, ready=1_000, idle=4) == pytest.approx(0.00025)
-    assert share(1e-6, ready=1_000, idle=0) == pytest.approx(0.001)
-
-
 def test_is_short():
     """Only what is known to be."""
     function = Function(abs, "abs", "thread")
@@ -219,16 +211,3 @@ def test_is_short():
     assert not is_short(function)
 
 
-def test_a_bundle_stops_at_a_failure_and_can_be_taken_back():
-    """What has not begun can be handed to another."""
-    nodes = [delayed(int, executor="thread")(text) for text in ("1", "x", "3", "4")]
-    calls = [(task, node, node._function, node._args, NO_KWARGS) for task, node in enumerate(nodes)]
-    bundle = Bundle(calls, contextvars.copy_context())
-    bundle()
-    assert [(task, value, type(error)) for task, value, error in bundle.done] == [
-        (0, 1, type(None)),
-        (1, None, ValueError),
-    ]
-    assert bundle.take_back() == calls[2:]
-    bundle()
-    assert len(bundle.done) == 2
