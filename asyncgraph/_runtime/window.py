@@ -34,7 +34,7 @@ __all__ = ["NEVER", "Alone", "Cell", "Job", "Meter", "Shift", "Window", "hands_f
 _SHORT = 0.0002
 
 # Seconds of work in the window for each thread: at most so much, and at least so much to be worth a thread.
-_LONGEST = 0.001
+_LONGEST = 0.002
 _SHORTEST = 0.00005
 
 # Seconds that a thread waits in the window for more: longer than the loop takes to fill it up.
@@ -223,21 +223,26 @@ class Window:
         self._lock = threading.Lock()
         self._more = threading.Condition(self._lock)
         self._done: list[Job] = []
-        # Whether the loop has been called and has not come yet; how many threads wait, and how many do a job.
+        # Whether the loop has been called and has not come yet; how many threads wait, and how many do a job;
+        # how many jobs are not done.
         self._has_called = False
         self._idle = 0
         self._busy = 0
+        self._left = 0
 
     # -- for the loop
 
     def add(self, job: Job, sources: list[Job]) -> None:
         """Let threads do `job` when they have done all of `sources` that are not done; its cells are set."""
         with self._lock:
+            self._left += 1
             for source in sources:
                 source.outside -= 1
                 if not source.is_done:
                     source.followers.append(job)
                     job.missing += 1
+                elif not source.is_usual:
+                    job.missing += 1  # the loop, which is to settle that first, will withdraw this job
                 elif not source.outside:
                     _loosen(source)
             if not job.missing:
@@ -259,6 +264,7 @@ class Window:
             for job in jobs:
                 if job not in begun:
                     job.missing = NEVER
+                    self._left -= 1
             for job in doing:
                 job.followers, job.outside = [], NEVER
             return done, doing
@@ -267,6 +273,7 @@ class Window:
         """Do not let threads do `job`, which waits; its sources' cells may be needed elsewhere."""
         with self._lock:
             job.missing = NEVER
+            self._left -= 1
             for source, cell in sources:
                 source.outside += 1
                 source.cell = cell
@@ -299,7 +306,8 @@ class Window:
             job = self._next(shift) or self._wait(shift)
         if job is None:
             return
-        meter = Meter(job.node._function)
+        function = job.node._function
+        meter = Meter(function)
         error: BaseException | None
         while job is not None:
             function = job.node._function
@@ -319,7 +327,7 @@ class Window:
             with lock:
                 self._finish(job, is_usual, is_small)
                 job = self._next(shift)
-                is_due = self._is_due(at_once=job is None or not is_usual)
+                is_due = self._is_due(at_once=not is_usual or (job is None and self._left == self._busy))
             if is_due:
                 meter.note()
                 self._call_loop()
@@ -335,6 +343,7 @@ class Window:
         job.is_usual, job.is_done = is_usual, True
         self._done.append(job)
         self._busy -= 1
+        self._left -= 1
         if is_usual:
             for follower in job.followers:
                 follower.missing -= 1
