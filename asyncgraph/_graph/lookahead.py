@@ -1,4 +1,4 @@
-"""Looking ahead: which waiting tasks can follow those that have been taken, in the same place and without asking.
+"""Looking ahead: which waiting tasks can follow those that have been taken, in the same place.
 
 Where tasks are done together, in a thread or a worker, their dependents can be handed over with them, if
 they wait for nothing that is done elsewhere. This keeps count of that. What the place is, and how many

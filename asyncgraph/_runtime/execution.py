@@ -433,13 +433,10 @@ class Execution:
 
     def take(self, lane: int) -> int | None:
         """Begin the first task of the lane that need not wait."""
-        return self.scheduler.take(lane, hold_producers=self._holds_producers(lane))
+        return self.scheduler.take(lane, hold_producers=self.holds_producers(lane))
 
-    def first(self, lane: int) -> int | None:
-        """The task that `take` would begin."""
-        return self.scheduler.first(lane, hold_producers=self._holds_producers(lane))
-
-    def _holds_producers(self, lane: int) -> bool:
+    def holds_producers(self, lane: int) -> bool:
+        """Whether tasks of the lane that only produce are to wait."""
         return bool(self.scheduler.producers.get(lane)) and self._is_congested()
 
     def _is_congested(self) -> bool:

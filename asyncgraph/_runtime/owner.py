@@ -58,11 +58,12 @@ class Owner(Protocol):
         """Whether there is anything to begin in the lane."""
         ...
 
-    def first(self, lane: int) -> int | None:
-        """The task that `take` would begin."""
-
     def take(self, lane: int) -> int | None:
         """Begin the first task of the lane that need not wait."""
+
+    def holds_producers(self, lane: int) -> bool:
+        """Whether tasks of the lane that only produce are to wait."""
+        ...
 
     def prepare(self, task: int) -> Resolved | None:
         """Resolve the arguments of a task; None if that failed, and with it the task."""

@@ -21,7 +21,17 @@ from asyncgraph._graph.scheduler import RUNNING
 from asyncgraph._runtime.coroutines import Coroutines
 from asyncgraph._runtime.lanes import THREAD
 from asyncgraph._runtime.owner import Owner
-from asyncgraph._runtime.window import NEVER, Alone, Cell, Job, Shift, Window, hands_for, is_short, room_for
+from asyncgraph._runtime.window import (
+    NEVER,
+    Alone,
+    Cell,
+    Job,
+    Shift,
+    Window,
+    hands_for,
+    room_for,
+    seconds_in_window,
+)
 from asyncgraph.executors.base import Call
 
 __all__ = ["PATIENCE", "Threads"]
@@ -151,35 +161,36 @@ class Threads:
         return self._seconds < room and len(self._jobs) < _MOST
 
     def _feed(self) -> bool:
-        """Let the first task that can do so enter the window, or go to a thread alone; whether there was one."""
+        """Let the first task that can do so enter, or go to a thread alone; whether there was one."""
         owner, scheduler = self._owner, self._owner.scheduler
-        if self._lookahead is None:
-            self._look_ahead_anew()
-        lookahead = self._lookahead
-        assert lookahead is not None
+        lookahead = self._look_ahead_anew() if self._lookahead is None else self._lookahead
         while not owner.is_stopping:
-            task, ahead = owner.first(THREAD), lookahead.first()
+            hold = owner.holds_producers(THREAD)
+            task = scheduler.first(THREAD, hold_producers=hold)
+            ahead = lookahead.first()
             if ahead is not None and (task is None or scheduler.rank(ahead) < scheduler.rank(task)):
                 lookahead.skip()
-                function = owner.nodes[ahead]._function
-                if is_short(function) and not function.is_dynamic:
+                seconds = seconds_in_window(owner.nodes[ahead]._function)
+                if seconds is not None:
                     scheduler.take_ahead(ahead)
-                    self._enter(ahead, lookahead)
+                    self._enter(ahead, seconds, lookahead)
                     return True
             elif task is None or not self._has_slot():
                 return False
-            elif is_short(owner.nodes[task]._function) and not owner.nodes[task]._function.is_dynamic:
-                owner.take(THREAD)
-                self._enter(task, lookahead)
-                return True
             else:
-                return self._begin_alone()
+                seconds = seconds_in_window(owner.nodes[task]._function)
+                if seconds is None:
+                    return self._begin_alone()
+                scheduler.take(THREAD, hold_producers=hold)
+                self._enter(task, seconds, lookahead)
+                return True
         return False
 
-    def _look_ahead_anew(self) -> None:
-        self._lookahead = Lookahead(self._owner.scheduler, THREAD)
+    def _look_ahead_anew(self) -> Lookahead:
+        self._lookahead = lookahead = Lookahead(self._owner.scheduler, THREAD)
         for task in self._jobs:
-            self._lookahead.enter(task)
+            lookahead.enter(task)
+        return lookahead
 
     def _has_slot(self) -> bool:
         """Whether a thread can be sent, or is there, or will be when a slot is free."""
@@ -187,9 +198,8 @@ class Threads:
             self._has_spare_slot = self._owner.claim(THREAD)
         return self._has_spare_slot or bool(self._shifts)
 
-    def _enter(self, task: int, lookahead: Lookahead) -> None:
+    def _enter(self, task: int, seconds: float, lookahead: Lookahead) -> None:
         scheduler, jobs, node = self._owner.scheduler, self._jobs, self._owner.nodes[task]
-        seconds = node._function.durations.mean or 0.0
         outside = len(scheduler.dependents[task]) + (task in scheduler.outputs)
         job = Job(task, scheduler.rank(task), node, seconds, outside)
         sources: list[Job] = []
@@ -217,13 +227,13 @@ class Threads:
         window = self._window
         window.grows_at = NEVER
         at_work = len(self._shifts) - self._count_stuck()
-        most = min(hands_for(self._seconds, len(window.ready)), self._most_hands)
+        most = min(hands_for(self._seconds, len(self._jobs), len(window.ready)), self._most_hands)
         while window.ready and at_work < most:
             if not self._claim():
                 return
             self._send()
             at_work += 1
-        if at_work < min(hands_for(self._seconds, NEVER), self._most_hands):
+        if at_work < min(hands_for(self._seconds, len(self._jobs), NEVER), self._most_hands):
             window.grows_at = 0
 
     def _count_stuck(self) -> int:
@@ -336,12 +346,14 @@ class Threads:
 
     def _note(self, done: list[Job], doing: list[Job]) -> None:
         """Tell the scheduler of values, and of what has begun; keep what is no ordinary value for later."""
+        consume, is_halting = self._owner.scheduler.consume, self._is_halting
         for job in done:
             self._remove(job)
-            self._consume(job)
+            if not job.is_consumed:
+                consume(job.task)
             if not job.is_usual:
                 self._late.append(job)
-            elif self._is_halting:
+            elif is_halting:
                 self._owner.scheduler.finish(job.task, job.value())
             else:
                 self._settle(job)
@@ -358,7 +370,7 @@ class Threads:
         self._seconds -= job.seconds
 
     def _settle(self, job: Job) -> None:
-        # The outcome in no variable of a frame that goes on: it would be behind those in an error's traceback.
+        # The outcome in no variable of a frame that goes on: that would be behind those in a traceback.
         self._owner.settle(job.task, THREAD, job.value(), job.error)
 
     def _settle_late(self) -> None:

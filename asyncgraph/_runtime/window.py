@@ -28,7 +28,18 @@ from asyncgraph._runtime.owner import Resolved
 from asyncgraph._runtime.straight import UNUSUAL
 from asyncgraph.executors.base import failure_of
 
-__all__ = ["NEVER", "Alone", "Cell", "Job", "Meter", "Shift", "Window", "hands_for", "is_short", "room_for"]
+__all__ = [
+    "NEVER",
+    "Alone",
+    "Cell",
+    "Job",
+    "Meter",
+    "Shift",
+    "Window",
+    "hands_for",
+    "room_for",
+    "seconds_in_window",
+]
 
 # Calls that take longer than this, in seconds, go alone.
 _SHORT = 0.0002
@@ -36,6 +47,10 @@ _SHORT = 0.0002
 # Seconds of work in the window for each thread: at most so much, and at least so much to be worth a thread.
 _LONGEST = 0.002
 _SHORTEST = 0.00005
+
+# Calls that take less, in seconds, gain nothing from a second thread: what the window costs for each is done
+# in Python, in one thread at a time.
+_GAIN = 0.000005
 
 # Seconds that a thread waits in the window for more: longer than the loop takes to fill it up.
 _STAY = 0.0003
@@ -50,10 +65,10 @@ NEVER = 1 << 60
 _SMALL = frozenset({type(None), bool, int, float})
 
 
-def is_short(function: Function) -> bool:
-    """Whether calls of `function` are known to be too short to go alone."""
+def seconds_in_window(function: Function) -> float | None:
+    """How long a call takes, if it is known to be too short to go to a thread alone; else None."""
     mean = function.durations.mean
-    return mean is not None and mean < _SHORT
+    return None if mean is None or mean >= _SHORT or function.is_dynamic else mean
 
 
 def room_for(threads: int) -> float:
@@ -61,8 +76,10 @@ def room_for(threads: int) -> float:
     return _LONGEST * max(threads, 1)
 
 
-def hands_for(seconds: float, ready: int) -> int:
-    """How many threads to have for so many seconds of work, of which so many calls are ready."""
+def hands_for(seconds: float, jobs: int, ready: int) -> int:
+    """How many threads to have for so many jobs, which take so many seconds, if so many are ready."""
+    if seconds < _GAIN * jobs:
+        return min(ready, 1)
     return min(ready, max(int(seconds / _SHORTEST), 1))
 
 
@@ -321,7 +338,8 @@ class Window:
             except BaseException as raised:
                 error, is_usual = failure_of(raised, key_of(job.node)), False
             is_small = type(value) in _SMALL
-            job.cell.value, job.error = value, error  # type: ignore[union-attr]
+            assert job.cell is not None
+            job.cell.value, job.error = value, error
             # Before anybody hears of the outcome: nothing here holds any of it then.
             args = kwargs = value = error = None  # type: ignore[assignment]
             with lock:

@@ -1,4 +1,4 @@
-"""Looking ahead: what is given waits for nothing but what is in the place, and nothing is overlooked for long."""
+"""Looking ahead: what is given waits for nothing but what is in the place."""
 
 from __future__ import annotations
 

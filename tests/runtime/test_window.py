@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from asyncgraph import Runtime, compute, delayed, run, start
 from asyncgraph._graph.function import Durations, Function
-from asyncgraph._runtime.window import Meter, Window, hands_for, is_short, room_for
+from asyncgraph._runtime.window import Meter, Window, hands_for, room_for, seconds_in_window
 from asyncgraph.errors import DependencyError
 from asyncgraph.executors.thread import ThreadExecutor
 from tests.runtime.durations import long, short
@@ -541,21 +541,24 @@ def test_durations():
     assert durations.mean == pytest.approx(0.1, rel=0.01)
 
 
-def test_is_short():
-    """Only what is known to be."""
+def test_what_may_enter():
+    """Only what is known to be short, and to run where it says."""
     function = Function(abs, "abs", "thread")
-    assert not is_short(function)
+    assert seconds_in_window(function) is None
     function.durations.add(0.0001)
-    assert is_short(function)
+    assert seconds_in_window(function) == 0.0001
+    assert seconds_in_window(Function(abs, "abs", "thread", is_dynamic=True)) is None
     function.durations.add(1.0)
-    assert not is_short(function)
+    assert seconds_in_window(function) is None
 
 
 def test_how_many_threads_are_worth_it():
     """No more than there are ready calls, each with enough to do; and one at least."""
-    assert hands_for(0.01, 3) == 3
-    assert hands_for(0.00011, 100) == 2
-    assert hands_for(1e-6, 100) == 1
+    assert hands_for(0.01, 100, ready=3) == 3
+    assert hands_for(0.00011, 10, ready=10) == 2
+    assert hands_for(0.00004, 1, ready=1) == 1
+    assert hands_for(0.01, 10_000, ready=100) == 1
+    assert hands_for(0.01, 100, ready=0) == hands_for(0.01, 10_000, ready=0) == 0
     assert room_for(4) == 4 * room_for(1) == 4 * room_for(0)
 
 
