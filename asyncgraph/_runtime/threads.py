@@ -56,7 +56,9 @@ class Threads:
         """
         self._owner = owner
         self._coroutines = coroutines
-        self._window = Window(owner.context, self._call_loop, closes_on_failure=stops_at_failure)
+        self._stops_at_failure = stops_at_failure
+        # Made when it is first needed: most graphs have no thread calls.
+        self._window: Window | None = None
         self._lookahead: Lookahead | None = None
         # What is in the window, by task, and how many seconds it is expected to take.
         self._jobs: dict[int, Job] = {}
@@ -67,9 +69,10 @@ class Threads:
         self._shifts: set[Shift] = set()
         self._alone: dict[int, Alone] = {}
         self._others: set[Callable[[], None]] = set()
-        # What threads were doing when that was looked at last; and how many the system gives.
-        self._seen: dict[Shift, Job] = {}
-        self._last_seen: dict[Shift, Job] = {}
+        # The tasks that threads were at when that was looked at last; those that they were at before, too;
+        # and how many threads the system gives.
+        self._seen: dict[Shift, int] = {}
+        self._stuck: dict[Shift, int] = {}
         self._most_hands = NEVER
         self._is_halting = False
         self._has_spare_slot = False
@@ -77,7 +80,8 @@ class Threads:
 
     def __len__(self) -> int:
         """How much there is, beside what is ready, that could go to a thread; some of it perhaps not."""
-        return len(self._window.ready) + (0 if self._lookahead is None else len(self._lookahead))
+        in_window = 0 if self._window is None else len(self._window.ready)
+        return in_window + (0 if self._lookahead is None else len(self._lookahead))
 
     def is_busy(self) -> bool:
         """Whether any thread works for the execution, or has, and its outcome has yet to be settled."""
@@ -104,14 +108,14 @@ class Threads:
         Args:
             until: When to stop, by `time.monotonic()`.
         """
-        window = self._window
+        window = self._window or self._open()
         if window.is_closed:
             return False
         room = room_for(len(self._shifts) + self._owner.lanes[THREAD].slots.free)
         has_begun, expects_more = False, True
         try:
             while self._has_room(room):
-                if not self._feed():
+                if not self._feed(window):
                     expects_more = False
                     break
                 has_begun = True
@@ -120,7 +124,7 @@ class Threads:
                     break
             window.expects_more = expects_more
             window.calls_at = max(len(self._jobs) // 2, 1)
-            self._send_hands()
+            self._send_hands(window)
         finally:
             if self._has_spare_slot:
                 self._has_spare_slot = False
@@ -131,6 +135,7 @@ class Threads:
         """Take all back that has not begun, so that the scheduler knows of everything that has."""
         if not self._jobs:
             return
+        assert self._window is not None
         jobs = list(self._jobs.values())
         self._note(*self._window.take_back(self._shifts, jobs))
         # Those that wait for others first.
@@ -145,22 +150,32 @@ class Threads:
 
     def halt(self) -> None:
         """Let nothing more begin; what has been done by now counts."""
-        self._window.close()
+        if self._window is not None:
+            self._window.close()
         self._is_halting = True
-        self.take_back()
-        self._is_halting = False
+        try:
+            self.take_back()
+        finally:
+            self._is_halting = False
 
     def close(self) -> None:
         """The execution is over."""
         if self._timer is not None:
             self._timer.cancel()
+        # The window refers to this, and the lookahead to the scheduler: they would keep all of it alive.
+        self._window = self._lookahead = None
 
     # -- what enters the window
+
+    def _open(self) -> Window:
+        context, closes = self._owner.context, self._stops_at_failure
+        self._window = Window(context, self._call_loop, closes_on_failure=closes)
+        return self._window
 
     def _has_room(self, room: float) -> bool:
         return self._seconds < room and len(self._jobs) < _MOST
 
-    def _feed(self) -> bool:
+    def _feed(self, window: Window) -> bool:
         """Let the first task that can do so enter, or go to a thread alone; whether there was one."""
         owner, scheduler = self._owner, self._owner.scheduler
         lookahead = self._look_ahead_anew() if self._lookahead is None else self._lookahead
@@ -173,7 +188,7 @@ class Threads:
                 seconds = seconds_in_window(owner.nodes[ahead]._function)
                 if seconds is not None:
                     scheduler.take_ahead(ahead)
-                    self._enter(ahead, seconds, lookahead)
+                    self._enter(window, ahead, seconds, lookahead)
                     return True
             elif task is None or not self._has_slot():
                 return False
@@ -182,7 +197,7 @@ class Threads:
                 if seconds is None:
                     return self._begin_alone()
                 scheduler.take(THREAD, hold_producers=hold)
-                self._enter(task, seconds, lookahead)
+                self._enter(window, task, seconds, lookahead)
                 return True
         return False
 
@@ -198,7 +213,7 @@ class Threads:
             self._has_spare_slot = self._owner.claim(THREAD)
         return self._has_spare_slot or bool(self._shifts)
 
-    def _enter(self, task: int, seconds: float, lookahead: Lookahead) -> None:
+    def _enter(self, window: Window, task: int, seconds: float, lookahead: Lookahead) -> None:
         scheduler, jobs, node = self._owner.scheduler, self._jobs, self._owner.nodes[task]
         outside = len(scheduler.dependents[task]) + (task in scheduler.outputs)
         job = Job(task, scheduler.rank(task), node, seconds, outside)
@@ -218,27 +233,26 @@ class Threads:
         jobs[task] = job
         self._seconds += seconds
         lookahead.enter(task)
-        self._window.add(job, sources)
+        window.add(job, sources)
 
     # -- threads
 
-    def _send_hands(self) -> None:
+    def _send_hands(self, window: Window) -> None:
         """Send so many threads into the window as are worth it."""
-        window = self._window
         window.grows_at = NEVER
         at_work = len(self._shifts) - self._count_stuck()
         most = min(hands_for(self._seconds, len(self._jobs), len(window.ready)), self._most_hands)
         while window.ready and at_work < most:
             if not self._claim():
                 return
-            self._send()
+            self._send(window)
             at_work += 1
         if at_work < min(hands_for(self._seconds, len(self._jobs), NEVER), self._most_hands):
             window.grows_at = 0
 
     def _count_stuck(self) -> int:
         """How many threads are still in the call that they were in when it was looked at last."""
-        return sum(shift.job is job for shift, job in self._seen.items()) if self._seen else 0
+        return sum(_task_of(shift) == task for shift, task in self._stuck.items()) if self._stuck else 0
 
     def _claim(self) -> bool:
         if self._has_spare_slot:
@@ -246,11 +260,11 @@ class Threads:
             return True
         return self._owner.claim(THREAD)
 
-    def _send(self) -> None:
-        self._window.ends_shifts = False
-        shift = Shift(self._window)
+    def _send(self, window: Window) -> None:
+        window.ends_shifts = False
+        shift = Shift(window)
         self._shifts.add(shift)
-        self._hand(shift, partial(self._shifts.remove, shift), partial(self._back, shift))
+        self._hand(shift, partial(self._shifts.remove, shift), partial(self._back, window, shift))
         self._watch()
 
     def _begin_alone(self) -> bool:
@@ -323,11 +337,11 @@ class Threads:
             self._owner.loop.call_soon_threadsafe(self._called, context=contextvars.Context())
 
     def _called(self) -> None:
-        owner = self._owner
-        if not self.is_busy():  # another way was quicker
+        owner, window = self._owner, self._window
+        if window is None or not self.is_busy():  # another way was quicker
             return
         try:
-            self._collect()
+            self._collect(window)
             owner.begin_others()
         except BaseException as internal:
             owner.break_off(internal)
@@ -335,14 +349,18 @@ class Threads:
                 raise
         owner.wake()
 
-    def _collect(self) -> None:
+    def _collect(self, window: Window) -> None:
         """Hear of what has been done."""
-        self._note(*self._window.collect(self._shifts))
-        self._settle_late()
+        try:
+            self._note(*window.collect(self._shifts))
+            self._settle_late(window)
+        finally:
+            if self._late:  # after a fault
+                self._owner.loop.call_soon(self._called)
         owner = self._owner
         if not self._jobs:
-            self._window.dismiss()
-        self._window.ends_shifts = owner.lanes[THREAD].slots.is_wanted_besides(owner)
+            window.dismiss()
+        window.ends_shifts = owner.lanes[THREAD].slots.is_wanted_besides(owner)
 
     def _note(self, done: list[Job], doing: list[Job]) -> None:
         """Tell the scheduler of values, and of what has begun; keep what is no ordinary value for later."""
@@ -373,41 +391,41 @@ class Threads:
         # The outcome in no variable of a frame that goes on: that would be behind those in a traceback.
         self._owner.settle(job.task, THREAD, job.value(), job.error)
 
-    def _settle_late(self) -> None:
+    def _settle_late(self, window: Window) -> None:
         """Settle what is no ordinary value, and let nothing wait in the window for that."""
         while self._late:
             job = self._late.popleft()
             for task in self._owner.scheduler.untake_behind(job.task):
-                self._withdraw(self._jobs[task])
+                self._withdraw(window, self._jobs[task])
             if self._lookahead is not None:
                 self._lookahead.leave(job.task)
             self._settle(job)
             del job
 
-    def _withdraw(self, job: Job) -> None:
+    def _withdraw(self, window: Window, job: Job) -> None:
         """Take a job back that waits for one that has no ordinary value."""
         jobs, dependencies = self._jobs, self._owner.scheduler.dependencies[job.task]
         cells = zip(dependencies, job.cells, strict=True)
-        self._window.withdraw(job, [(jobs[each], cell) for each, cell in cells if each in jobs])
+        window.withdraw(job, [(jobs[each], cell) for each, cell in cells if each in jobs])
         self._remove(job)
         if self._lookahead is not None:
             self._lookahead.leave(job.task)
 
-    def _back(self, shift: Shift, error: BaseException | None) -> None:
+    def _back(self, window: Window, shift: Shift, error: BaseException | None) -> None:
         """A thread has left the window, or could not be sent."""
-        self._seen.pop(shift, None)
+        self._stuck.pop(shift, None)
         assert shift.has_begun or error is not None, "an executor has not called what it was given"
         if error is not None:
-            self._has_failed(shift, error)
-        self._collect()
+            self._has_failed(window, shift, error)
+        self._collect(window)
 
-    def _has_failed(self, shift: Shift, error: BaseException) -> None:
+    def _has_failed(self, window: Window, shift: Shift, error: BaseException) -> None:
         """The executor could not send a thread, or asyncgraph has failed in it."""
         self._most_hands = max(len(self._shifts), 1)
-        self._note(*self._window.collect(self._shifts))
+        self._note(*window.collect(self._shifts))
         lost = [shift.job]
         if not self._shifts:  # there is nobody to do the rest
-            self._window.take_back(self._shifts, list(self._jobs.values()))
+            window.take_back(self._shifts, list(self._jobs.values()))
             is_running = self._owner.scheduler.state.__getitem__
             lost += [job for task, job in self._jobs.items() if is_running(task) == RUNNING]
         for job in dict.fromkeys(lost):
@@ -436,9 +454,14 @@ class Threads:
     def _look(self) -> None:
         """Count what is done; and if a call takes long, send others for what is ready behind it."""
         self._timer = None
-        seen = {shift: shift.job for shift in self._shifts if shift.job is not None}
-        self._seen = {shift: job for shift, job in seen.items() if job is self._last_seen.get(shift)}
-        self._last_seen = seen
+        seen = {shift: task for shift in self._shifts if (task := _task_of(shift)) is not None}
+        self._stuck = {shift: task for shift, task in seen.items() if task == self._seen.get(shift)}
+        self._seen = seen
         self._called()
         if self._shifts and not self._owner.is_over:
             self._watch()
+
+
+def _task_of(shift: Shift) -> int | None:
+    job = shift.job
+    return None if job is None else job.task

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import gc
 import random
 import threading
 import weakref
@@ -236,6 +237,32 @@ async def test_values_are_dropped_after_their_last_use_there():
         node = look(use(thing, thing))
     await compute(last(node), waiting_for(over))
     assert alive == [0] * 5
+
+
+async def test_nothing_is_held_when_a_run_is_over():
+    """Neither a value nor a failure lives on in the window, not even until garbage is collected."""
+
+    class Thing:
+        pass
+
+    def give(*_: Any) -> Thing:
+        return Thing()
+
+    def fail(thing: Thing) -> None:
+        raise ValueError(thing)
+
+    step, broken = short(delayed(give, executor="thread")), short(delayed(fail, executor="thread"))
+    gc.disable()
+    try:
+        values, _ = await compute([step(step()) for _ in range(20)], INLINE)
+        things = [weakref.ref(each) for each in values]
+        del values
+        error, _ = await compute(broken(step()), INLINE, return_exceptions=True)
+        things.append(weakref.ref(error.args[0]))
+        del error
+        assert [each() for each in things] == [None] * 21
+    finally:
+        gc.enable()
 
 
 async def test_a_value_that_others_need_too():
