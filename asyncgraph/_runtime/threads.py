@@ -108,23 +108,23 @@ class Threads:
         Args:
             until: When to stop, by `time.monotonic()`.
         """
-        window = self._window or self._open()
-        if window.is_closed:
+        if self._window is not None and self._window.is_closed:
             return False
         room = room_for(len(self._shifts) + self._owner.lanes[THREAD].slots.free)
         has_begun, expects_more = False, True
         try:
             while self._has_room(room):
-                if not self._feed(window):
+                if not self._feed():
                     expects_more = False
                     break
                 has_begun = True
                 # After the first, so that there is progress on a machine that hardly lets us run, too.
                 if time.monotonic() > until:
                     break
-            window.expects_more = expects_more
-            window.calls_at = max(len(self._jobs) // 2, 1)
-            self._send_hands(window)
+            if self._window is not None:
+                self._window.expects_more = expects_more
+                self._window.calls_at = max(len(self._jobs) // 2, 1)
+                self._send_hands(self._window)
         finally:
             if self._has_spare_slot:
                 self._has_spare_slot = False
@@ -175,20 +175,26 @@ class Threads:
     def _has_room(self, room: float) -> bool:
         return self._seconds < room and len(self._jobs) < _MOST
 
-    def _feed(self, window: Window) -> bool:
+    def _feed(self) -> bool:
         """Let the first task that can do so enter, or go to a thread alone; whether there was one."""
         owner, scheduler = self._owner, self._owner.scheduler
-        lookahead = self._look_ahead_anew() if self._lookahead is None else self._lookahead
+        lookahead = self._lookahead
+        if lookahead is None and self._jobs:
+            lookahead = self._look_ahead_anew()
         while not owner.is_stopping:
             hold = owner.holds_producers(THREAD)
             task = scheduler.first(THREAD, hold_producers=hold)
-            ahead = lookahead.first()
-            if ahead is not None and (task is None or scheduler.rank(ahead) < scheduler.rank(task)):
+            ahead = None if lookahead is None else lookahead.first()
+            if (
+                lookahead is not None
+                and ahead is not None
+                and (task is None or scheduler.rank(ahead) < scheduler.rank(task))
+            ):
                 lookahead.skip()
                 seconds = seconds_in_window(owner.nodes[ahead]._function)
                 if seconds is not None:
                     scheduler.take_ahead(ahead)
-                    self._enter(window, ahead, seconds, lookahead)
+                    self._enter(ahead, seconds)
                     return True
             elif task is None or not self._has_slot():
                 return False
@@ -197,7 +203,7 @@ class Threads:
                 if seconds is None:
                     return self._begin_alone()
                 scheduler.take(THREAD, hold_producers=hold)
-                self._enter(window, task, seconds, lookahead)
+                self._enter(task, seconds)
                 return True
         return False
 
@@ -213,7 +219,7 @@ class Threads:
             self._has_spare_slot = self._owner.claim(THREAD)
         return self._has_spare_slot or bool(self._shifts)
 
-    def _enter(self, window: Window, task: int, seconds: float, lookahead: Lookahead) -> None:
+    def _enter(self, task: int, seconds: float) -> None:
         scheduler, jobs, node = self._owner.scheduler, self._jobs, self._owner.nodes[task]
         outside = len(scheduler.dependents[task]) + (task in scheduler.outputs)
         job = Job(task, scheduler.rank(task), node, seconds, outside)
@@ -230,10 +236,10 @@ class Threads:
                     cells.append(source.cell)
                     sources.append(source)
             job.cells = cells
+        (self._look_ahead_anew() if self._lookahead is None else self._lookahead).enter(task)
         jobs[task] = job
         self._seconds += seconds
-        lookahead.enter(task)
-        window.add(job, sources)
+        (self._window or self._open()).add(job, sources)
 
     # -- threads
 
