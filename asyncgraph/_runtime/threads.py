@@ -110,17 +110,9 @@ class Threads:
         """
         if self._window is not None and self._window.is_closed:
             return False
-        room = room_for(len(self._shifts) + self._owner.lanes[THREAD].slots.free)
         has_begun, expects_more = False, True
         try:
-            while self._has_room(room):
-                if not self._feed():
-                    expects_more = False
-                    break
-                has_begun = True
-                # After the first, so that there is progress on a machine that hardly lets us run, too.
-                if time.monotonic() > until:
-                    break
+            has_begun, expects_more = self._feed(until)
             if self._window is not None:
                 self._window.expects_more = expects_more
                 self._window.calls_at = max(len(self._jobs) // 2, 1)
@@ -172,40 +164,49 @@ class Threads:
         self._window = Window(context, self._call_loop, closes_on_failure=closes)
         return self._window
 
-    def _has_room(self, room: float) -> bool:
-        return self._seconds < room and len(self._jobs) < _MOST
+    def _feed(self, until: float) -> tuple[bool, bool]:
+        """Let tasks enter, or go to a thread alone, the lowest rank first, while there is room and time.
 
-    def _feed(self) -> bool:
-        """Let the first task that can do so enter, or go to a thread alone; whether there was one."""
-        owner, scheduler = self._owner, self._owner.scheduler
-        lookahead = self._lookahead
-        if lookahead is None and self._jobs:
-            lookahead = self._look_ahead_anew()
-        while not owner.is_stopping:
-            hold = owner.holds_producers(THREAD)
-            task = scheduler.first(THREAD, hold_producers=hold)
+        Returns:
+            Whether there was any, and whether there may be more.
+        """
+        # All in one loop, which takes as long as a small call for each task as it is.
+        owner, scheduler, jobs = self._owner, self._owner.scheduler, self._jobs
+        nodes, rank, first = owner.nodes, scheduler.rank, scheduler.first
+        room = room_for(len(self._shifts) + owner.lanes[THREAD].slots.free)
+        lookahead = self._look_ahead_anew() if jobs and self._lookahead is None else self._lookahead
+        hold = owner.holds_producers(THREAD)
+        has_begun = False
+        while self._seconds < room and len(jobs) < _MOST and not owner.is_stopping:
+            task = first(THREAD, hold_producers=hold)
+            if task is None and hold:
+                hold = owner.holds_producers(THREAD)
+                task = first(THREAD, hold_producers=hold)
             ahead = None if lookahead is None else lookahead.first()
-            if (
-                lookahead is not None
-                and ahead is not None
-                and (task is None or scheduler.rank(ahead) < scheduler.rank(task))
-            ):
+            if lookahead is not None and ahead is not None and (task is None or rank(ahead) < rank(task)):
                 lookahead.skip()
-                seconds = seconds_in_window(owner.nodes[ahead]._function)
-                if seconds is not None:
-                    scheduler.take_ahead(ahead)
-                    self._enter(ahead, seconds)
-                    return True
-            elif task is None or not self._has_slot():
-                return False
-            else:
-                seconds = seconds_in_window(owner.nodes[task]._function)
+                seconds = seconds_in_window(nodes[ahead]._function)
                 if seconds is None:
-                    return self._begin_alone()
-                scheduler.take(THREAD, hold_producers=hold)
-                self._enter(task, seconds)
-                return True
-        return False
+                    continue
+                scheduler.take_ahead(ahead)
+                self._enter(ahead, seconds)
+            elif task is None or not (self._has_spare_slot or self._shifts or self._has_claimed_spare()):
+                return has_begun, False
+            else:
+                seconds = seconds_in_window(nodes[task]._function)
+                if seconds is not None:
+                    scheduler.take(THREAD, hold_producers=hold)
+                    self._enter(task, seconds)
+                    lookahead = self._lookahead
+                elif self._begin_alone():
+                    hold = owner.holds_producers(THREAD)  # it may have turned out to be a coroutine
+                else:
+                    return has_begun, False
+            has_begun = True
+            # After the first, so that there is progress on a machine that hardly lets us run, too.
+            if time.monotonic() > until:
+                break
+        return has_begun, True
 
     def _look_ahead_anew(self) -> Lookahead:
         self._lookahead = lookahead = Lookahead(self._owner.scheduler, THREAD)
@@ -213,11 +214,10 @@ class Threads:
             lookahead.enter(task)
         return lookahead
 
-    def _has_slot(self) -> bool:
-        """Whether a thread can be sent, or is there, or will be when a slot is free."""
-        if not self._has_spare_slot and not self._shifts:
-            self._has_spare_slot = self._owner.claim(THREAD)
-        return self._has_spare_slot or bool(self._shifts)
+    def _has_claimed_spare(self) -> bool:
+        """Whether there is a slot for a thread to be sent when something has entered."""
+        self._has_spare_slot = self._owner.claim(THREAD)
+        return self._has_spare_slot
 
     def _enter(self, task: int, seconds: float) -> None:
         scheduler, jobs, node = self._owner.scheduler, self._jobs, self._owner.nodes[task]

@@ -137,11 +137,13 @@ class Job:
         self.outside = outside
         self.cells: Sequence[Cell] = ()
         self.cell: Cell | None = Cell()
-        self.hint: weakref.ref[Cell] | None = None
-        self.error: BaseException | None = None
-        self.is_usual = self.is_done = self.is_consumed = False
+        self.is_done = self.is_consumed = False
         self.missing = 0
         self.followers: list[Job] = []
+        # What else there is comes with the outcome: there is a job for each small call.
+        self.error: BaseException | None
+        self.hint: weakref.ref[Cell]
+        self.is_usual: bool
 
     def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
         """Take the values: the arguments of the call."""
@@ -163,9 +165,7 @@ class Job:
 
     def value(self) -> Any:
         """Its value; None if nobody needs that any more."""
-        cell = self.cell
-        if cell is None and self.hint is not None:
-            cell = self.hint()
+        cell = self.hint() if self.cell is None else self.cell
         return None if cell is None else cell.value
 
 

@@ -305,6 +305,23 @@ async def test_nothing_is_begun_behind_a_failure(keep_going):
             assert calls == ["first", "broken"]
 
 
+async def test_calls_that_turn_out_to_be_coroutines():
+    """So many that nothing else is to be begun meanwhile; calls that only produce come after them."""
+
+    async def later(x: int) -> int:
+        await asyncio.sleep(0)
+        return x
+
+    which = delayed(lambda: later, executor="loop")
+    called = [which()(number) for number in range(20)]
+    long_one = long(delayed(lambda x: x, executor="thread"))
+    short_one = short(delayed(lambda x: x, executor="thread"))
+    producers = [(long_one(number), short_one(number)) for number in range(20)]
+    async with Runtime(concurrency=2, threads=2):
+        results = await compute(called, producers)
+    assert results == ([*range(20)], [(number, number) for number in range(20)])
+
+
 @pytest.mark.parametrize("kind", ["node", "coroutine"])
 async def test_a_value_that_has_to_be_computed_first(kind):
     """What waits in the window for a node or a coroutine gets the value of that."""
