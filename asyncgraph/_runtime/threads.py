@@ -63,7 +63,9 @@ class Threads:
         # What is in the window, by task, and how many seconds it is expected to take.
         self._jobs: dict[int, Job] = {}
         self._seconds = 0.0
-        # Outcomes that are no ordinary values, and have yet to be settled.
+        # What has been done, in order, and has yet to be noted; and what of that is no ordinary value, which
+        # is settled after the others.
+        self._arrived: deque[Job] = deque()
         self._late: deque[Job] = deque()
         # The threads that work in the window, the calls that have one for themselves, and other work.
         self._shifts: set[Shift] = set()
@@ -371,7 +373,11 @@ class Threads:
     def _note(self, done: list[Job], doing: list[Job]) -> None:
         """Tell the scheduler of values, and of what has begun; keep what is no ordinary value for later."""
         consume, is_halting = self._owner.scheduler.consume, self._is_halting
-        for job in done:
+        arrived = self._arrived
+        arrived += done
+        # Not in a list of its own: if a value's finalizer stops the run, that goes on with what is left.
+        while arrived:
+            job = arrived.popleft()
             self._remove(job)
             if not job.is_consumed:
                 consume(job.task)

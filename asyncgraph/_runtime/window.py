@@ -244,7 +244,8 @@ class Window:
         self._closes_on_failure = closes_on_failure
         self._context = context
         self._call_loop = call_loop
-        self._lock = threading.Lock()
+        # Reentrant, for finalizers of the user's: one that cancels the run may come in between anywhere.
+        self._lock = threading.RLock()
         self._more = threading.Condition(self._lock)
         self._done: list[Job] = []
         # Whether the loop has been called and has not come yet; how many threads wait, and how many do a job;
@@ -284,9 +285,9 @@ class Window:
         with self._lock:
             self.ready.clear()
             done, doing = self._collected(shifts)
-            begun = {*done, *doing}
+            begun = set(doing)
             for job in jobs:
-                if job not in begun:
+                if not job.is_done and job not in begun:
                     job.missing = NEVER
                     self._left -= 1
             for job in doing:
@@ -327,7 +328,7 @@ class Window:
         """Do what is ready until nothing is, or the shift is to end."""
         lock, copy, clock = self._lock, self._context.copy, time.perf_counter
         with lock:
-            job = self._next(shift) or self._wait(shift)
+            job = self._next_or_wait(shift)
         if job is None:
             return
         function = job.node._function
@@ -352,14 +353,14 @@ class Window:
             with lock:
                 self._finish(job, is_usual, is_small)
                 job = self._next(shift)
-                is_due = self._is_due(at_once=not is_usual or (job is None and self._left == self._busy))
+                is_due = self._is_due(at_once=not is_usual or (job is None and self._has_run_dry()))
             if is_due:
                 meter.note()
                 self._call_loop()
             if job is None:
                 meter.note()
                 with lock:
-                    job = self._wait(shift)
+                    job = self._next_or_wait(shift)
         # From Python 3.12 on, the traceback of an error leads to this frame, which is to keep nothing alive.
         del self, shift, lock, copy, meter, function
 
@@ -400,14 +401,24 @@ class Window:
         self._busy += 1
         return job
 
-    def _wait(self, shift: Shift) -> Job | None:
-        """Wait a little for something to become ready, if that can be; None if the shift ends."""
-        if self.is_closed or self.ends_shifts or not (self._busy or self.expects_more):
-            return None
-        self._idle += 1
-        self._more.wait(_STAY)
-        self._idle -= 1
-        return self._next(shift)
+    def _next_or_wait(self, shift: Shift) -> Job | None:
+        """Begin what is ready, or will be in a little while, if that can be; None if the shift ends."""
+        job = self._next(shift)
+        if job is None and self._may_stay():
+            self._idle += 1
+            self._more.wait(_STAY)
+            self._idle -= 1
+            job = self._next(shift)
+        return job
+
+    def _may_stay(self) -> bool:
+        """Whether something may become ready soon, and nobody else waits for the thread."""
+        is_to_leave = self.is_closed or self.ends_shifts
+        return not is_to_leave and bool(self._busy or self.expects_more)
+
+    def _has_run_dry(self) -> bool:
+        """Whether threads wait for the loop alone; that hears of one that does not stay, anyway."""
+        return self._left <= self._busy and self._may_stay()
 
 
 def _loosen(job: Job) -> None:

@@ -394,6 +394,29 @@ async def test_stopping_a_chain(how):
     assert calls == [*range(11)]
 
 
+@pytest.mark.parametrize("which", [0, 7, 19])
+async def test_a_value_whose_finalizer_stops_the_run(which):
+    """It may come in between while outcomes are being noted; the run ends, and counts every node once."""
+
+    class Thing:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def __del__(self) -> None:
+            if self.number == which:
+                going.cancel()
+
+    make = delayed(Thing, executor="loop")
+    step = short(delayed(lambda *_: None, executor="thread"))
+    nodes = [step(step(make(number))) for number in range(20)]
+    async with Runtime(threads=2):
+        going = start(nodes)
+        with pytest.raises(asyncio.CancelledError):
+            await going
+        counts = going.statistics()
+        assert counts.finished + counts.cancelled == counts.nodes
+
+
 async def test_two_runs_share_a_slot():
     """A run with a great deal to do lets another have its turn."""
     step = short(delayed(lambda x: x + 1, executor="thread"))
