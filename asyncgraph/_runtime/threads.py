@@ -117,7 +117,7 @@ class Threads:
             has_begun, expects_more = self._feed(until)
             if self._window is not None:
                 self._window.expects_more = expects_more
-                self._window.calls_at = max(len(self._jobs) // 2, 1)
+                self._window.calls_at = 1 if self._stuck else max(len(self._jobs) // 2, 1)
                 self._send_hands(self._window)
         finally:
             if self._has_spare_slot:
@@ -360,7 +360,10 @@ class Threads:
     def _collect(self, window: Window) -> None:
         """Hear of what has been done."""
         try:
-            self._note(*window.collect(self._shifts))
+            done, doing = window.collect(self._shifts)
+            if done and self._shifts:
+                self._watch()
+            self._note(done, doing)
             self._settle_late(window)
         finally:
             if self._late:  # after a fault
@@ -469,8 +472,11 @@ class Threads:
         seen = {shift: task for shift in self._shifts if (task := _task_of(shift)) is not None}
         self._stuck = {shift: task for shift, task in seen.items() if task == self._seen.get(shift)}
         self._seen = seen
+        if self._stuck and self._window is not None:
+            self._window.calls_at = 1  # what comes of them counts at once
         self._called()
-        if self._shifts and not self._owner.is_over:
+        # Where all of them are, there is nothing to see before that.
+        if len(self._stuck) < len(self._shifts) and not self._owner.is_over:
             self._watch()
 
 

@@ -322,6 +322,32 @@ async def test_calls_that_turn_out_to_be_coroutines():
     assert results == ([*range(20)], [(number, number) for number in range(20)])
 
 
+async def test_the_outcome_of_a_slow_call_counts_at_once():
+    """Though the thread goes on with another slow one, and nobody has looked for a while."""
+    steps = [threading.Event() for _ in range(3)]
+    heard = asyncio.Event()
+
+    def hold(number: int) -> int:
+        assert steps[number].wait(SECONDS)
+        return number
+
+    @delayed
+    async def hear(number: int) -> int:
+        heard.set()
+        return number
+
+    call = short(delayed(hold, executor="thread"))
+    async with Runtime(threads=1):
+        going = start([hear(call(0)), hear(call(1)), hear(call(2))])
+        for number, step in enumerate(steps):
+            await asyncio.sleep(0.02)  # the time after which a thread is looked at has to pass, a few times
+            heard.clear()
+            step.set()
+            await asyncio.wait_for(heard.wait(), SECONDS)
+            assert going.done() is False or number == 2
+        assert await going == [0, 1, 2]
+
+
 @pytest.mark.parametrize("kind", ["node", "coroutine"])
 async def test_a_value_that_has_to_be_computed_first(kind):
     """What waits in the window for a node or a coroutine gets the value of that."""
