@@ -13,21 +13,27 @@ States of a task, and the only ways between them::
        │          │          └──────> cancelled     (`stop`)
        ├──────────┴─────────────────> cancelled     (`cancel`)
        ├────────────────────────────> failed        (something it needs has failed)
-       └────────────────────────────> finished      (the node that it returned has)
+       ├────────────────────────────> finished      (the node that it returned has)
+       └────────────> running                       (it was taken ahead: `take_ahead`)
+
+and back from running to ready, for a task that has not begun after all (`untake`).
 
 Laws, which `validate` checks:
 
 1. A task is waiting exactly while a dependency of it is not finished, and ready from then until it is
-   taken. It is taken once, consumes once after that, and only then finishes, fails, is stopped or
-   expanded. One that was expanded is not run again.
+   taken. It is taken once, unless it is given back, consumes once after that, and only then finishes,
+   fails, is stopped or expanded. One that was expanded is not run again.
 2. A result is kept exactly while its task is an output or has a dependent that has not consumed it.
 3. A task that can never run is failed or cancelled at once, not when its turn would come. A failed
    one knows the failure that it is behind.
 4. `remaining` counts the tasks that are waiting, ready or running; the run is over when it is zero.
+5. A waiting task may be taken ahead while all that it waits for is running or was taken ahead itself. It
+   is running, and not ready, as soon as the last of that has finished.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
@@ -77,6 +83,7 @@ class Scheduler:
     """
 
     __slots__ = (
+        "_ahead",
         "_aliases",
         "_dependencies",
         "_dependents",
@@ -146,6 +153,8 @@ class Scheduler:
                 yield
         for output in self.outputs:
             self._uses[output] += 1
+        # Waiting tasks that have been taken.
+        self._ahead: set[int] = set()
         # For a task that returned a node: the task that computes it. It finishes when that does.
         self._aliases: dict[int, int] = {}
         # The place in the heaps, where it is not the number: that of tasks which `expand` added is
@@ -197,6 +206,60 @@ class Scheduler:
         self.state[task] = RUNNING
         return task
 
+    def first(self, lane: int, *, hold_producers: bool = False) -> int | None:
+        """The task that `take` would begin."""
+        ready = self.ready.get(lane)
+        producers = None if hold_producers else self.producers.get(lane)
+        if ready and not (producers and producers[0] < ready[0]):
+            rank = ready[0]
+        elif producers:
+            rank = producers[0]
+        else:
+            return None
+        return self._task_at.get(rank, rank)
+
+    def take_ahead(self, task: int) -> None:
+        """Take a waiting task, which will be begun where all that it waits for is being done, after that."""
+        self._ahead.add(task)
+
+    def untake(self, task: int) -> list[int]:
+        """Give back a task that was taken, in whichever way, and has consumed nothing.
+
+        Returns:
+            The tasks that were given back: this one, and those that were taken ahead behind it.
+        """
+        if task in self._ahead:
+            self._ahead.remove(task)
+        else:
+            self._give_back(task)
+        return [task, *self.untake_behind(task)]
+
+    def untake_behind(self, task: int) -> list[int]:
+        """Give back all that was taken ahead and waits for `task`; returns these tasks."""
+        reached = [task]
+        for current in reached:
+            for dependent in self.dependents[current]:
+                if dependent in self._ahead:
+                    self._ahead.remove(dependent)
+                    reached.append(dependent)
+        return reached[1:]
+
+    def can_go_ahead(self, task: int) -> bool:
+        """Whether the task waits to be called, and has not been taken; what for is not looked at."""
+        return self.state[task] == WAITING and task not in self._ahead and task not in self._aliases
+
+    def missing(self, task: int) -> int:
+        """How many dependencies of the task are not finished; one that is listed twice counts twice."""
+        return self._missing[task]
+
+    def rank(self, task: int) -> int:
+        """The place of the task in the order in which tasks are begun: the lowest goes first."""
+        return self._rank.get(task, task) if self._rank else task
+
+    def task_at(self, rank: int) -> int:
+        """The task at a place in that order."""
+        return self._task_at.get(rank, rank)
+
     def backlog(self, lane: int) -> int:
         """How many tasks of `lane` are ready and hold results alive until they are begun."""
         return len(self.ready.get(lane, ()))
@@ -226,7 +289,7 @@ class Scheduler:
             The tasks that finished: this one, and those that had returned its node.
         """
         finished = [task]
-        state, missing, aliases = self.state, self._missing, self._aliases
+        state, missing, aliases, ahead = self.state, self._missing, self._aliases, self._ahead
         for current in finished:
             self.remaining -= 1
             if self._uses[current]:
@@ -241,12 +304,15 @@ class Scheduler:
                     if dependent in aliases:
                         self.consume(dependent)
                         finished.append(dependent)
+                    elif dependent in ahead:
+                        ahead.remove(dependent)
+                        state[dependent] = RUNNING
                     else:
                         self._make_ready(dependent)
         return finished
 
     def fail(self, task: int, behind: int | None = None) -> list[int]:
-        """A running task has failed, and with it everything that waits for it.
+        """A running task has failed, and with it everything that waits for it; nothing of that is ahead.
 
         Args:
             task: The task.
@@ -273,7 +339,8 @@ class Scheduler:
         self._end(task, CANCELLED)
 
     def cancel(self) -> None:
-        """Nothing more is to start: whatever is not running yet is cancelled."""
+        """Nothing more is to start: whatever is not running yet is cancelled, also what was taken ahead."""
+        self._ahead.clear()
         for queue in (*self.ready.values(), *self.producers.values()):
             queue.clear()
         # By operations on bytes, a hundredth of what a loop takes; only results, and what will be one, are
@@ -307,6 +374,7 @@ class Scheduler:
 
         Args:
             task: The running task. It waits again, for `root` alone, and finishes or fails as that does.
+                Nothing behind it may have been taken ahead: see `untake_behind`.
             dependencies: Those of the new tasks, which are numbered from the present count on. They
                 may name tasks that are here already, but none that is released or cancelled.
             lanes: The lanes of the new tasks.
@@ -363,6 +431,18 @@ class Scheduler:
     def _make_ready(self, task: int) -> None:
         self.state[task] = READY
         heappush(self.ready[self.lanes[task]], self._rank.get(task, task) if self._rank else task)
+
+    def _give_back(self, task: int) -> None:
+        if self.dependencies[task]:
+            self._make_ready(task)
+            return
+        self.state[task] = READY
+        producers, rank = self.producers[self.lanes[task]], self.rank(task)
+        # Nearly always before all others, having been the first.
+        if not producers or rank < producers[0]:
+            producers.appendleft(rank)
+        else:
+            insort(producers, rank)
 
     def _release(self, task: int) -> None:
         # Also called for a task that failed or was cancelled, which has no result to drop.
@@ -453,6 +533,16 @@ class Scheduler:
         assert sorted(self._rank.get(task, task) for task in ready) == ranks, "ready tasks and heaps differ"
         alive = [state for state in self.state if state in (WAITING, READY, RUNNING)]
         assert self.remaining == len(alive), f"{self.remaining} remain, but {len(alive)} are alive"
+
+        for task in self._ahead:
+            self._validate_ahead(task)
+
+    def _validate_ahead(self, task: int) -> None:
+        about = f"task {task}, which was taken ahead,"
+        assert self.state[task] == WAITING, f"{about} is {STATES[self.state[task]]}"
+        for each in self.dependencies[task]:
+            is_in_hand = self.state[each] in (RUNNING, FINISHED, RELEASED) or each in self._ahead
+            assert is_in_hand, f"{about} waits for {each}, which was not taken"
 
     def _validate_task(self, task: int, state: str) -> None:
         missing = [each for each in self.dependencies[task] if self.state[each] in (WAITING, READY, RUNNING)]

@@ -76,7 +76,7 @@ class Execution:
 
     A plan whose nodes all run on the loop, or all in a thread and are tiny, goes the straight way as far
     as that leads. Everything else, and what is left of it, is done as the scheduler says: coroutines by
-    runners, thread calls in bundles, inline and process calls one by one.
+    runners, short thread calls in a window, inline and process calls one by one.
 
     Args:
         lanes: Where calls run.
@@ -143,7 +143,7 @@ class Execution:
         self.context = contextvars.copy_context()
         self.context.run(_current.set, self)
         self._coroutines = Coroutines(self)
-        self._threads = Threads(self, self._coroutines)
+        self._threads = Threads(self, self._coroutines, stops_at_failure=not keep_going)
         # A copy of the nodes, once functions have returned further ones.
         self._own_nodes: list[Node[Any]] | None = None
         # The straight way, as long as it leads on, and the stretch of it that a thread has.
@@ -243,9 +243,10 @@ class Execution:
             return
         self.is_stopping = True
         self.lanes.forget(self)
-        steps: list[Callable[[], object]] = [self._stop_straight, self._prepared, self._cancel_tasks]
+        steps: list[Callable[[], object]] = [self._stop_straight, self._prepared]
+        steps += [self._threads.halt, self._cancel_tasks]
         steps += [partial(self.lanes[PROCESS].executor.cancel, call) for call in self._calls.values()]
-        steps += [self._coroutines.drop, self._coroutines.cancel, self._threads.take_back, self._threads.drop]
+        steps += [self._coroutines.drop, self._coroutines.cancel]
         for step in steps:
             try:
                 step()
@@ -435,7 +436,7 @@ class Execution:
 
     def _note_queues(self) -> None:
         scheduler, lanes, coroutines = self.scheduler, self.lanes, self._coroutines
-        self._others = [self._threads.calls]
+        self._others = [self._threads] if THREAD in scheduler.ready else []
         for lane in scheduler.ready:
             if lane != COROUTINE:
                 self._others += [scheduler.ready[lane], scheduler.producers[lane]]
@@ -487,14 +488,13 @@ class Execution:
     def _fill_slots(self) -> bool:
         """Begin what finds a slot of an executor; whether that was anything."""
         has_begun = False
-        for lane, start in ((PROCESS, self._start), (THREAD, self._threads.start)):
-            while self.has_call(lane) and self.claim(lane):
-                start()
-                has_begun = True
-                # After the first, so that there is progress on a machine that hardly lets us run, too.
-                if self.slice.is_over():
-                    return True
-        return has_begun
+        while self.has_call(PROCESS) and self.claim(PROCESS):
+            self._start()
+            has_begun = True
+            # After the first, so that there is progress on a machine that hardly lets us run, too.
+            if self.slice.is_over():
+                return True
+        return (THREAD in self.scheduler.ready and self._threads.fill(self.slice)) or has_begun
 
     def has_call(self, lane: int) -> bool:
         """Whether there is anything to begin in the lane."""
@@ -503,7 +503,7 @@ class Execution:
         scheduler = self.scheduler
         if scheduler.is_ready(lane) and (scheduler.backlog(lane) or not self._is_congested()):
             return True
-        return bool(self._coroutines.made if lane == COROUTINE else lane == THREAD and self._threads.calls)
+        return lane == COROUTINE and bool(self._coroutines.made)
 
     def count_ready(self, lane: int) -> int:
         """How many calls there are to begin in the lane, at most."""
@@ -513,9 +513,11 @@ class Execution:
 
     def take(self, lane: int) -> int | None:
         """Begin the first task of the lane that need not wait."""
-        scheduler = self.scheduler
-        hold = bool(scheduler.producers.get(lane)) and self._is_congested()
-        return scheduler.take(lane, hold_producers=hold)
+        return self.scheduler.take(lane, hold_producers=self.holds_producers(lane))
+
+    def holds_producers(self, lane: int) -> bool:
+        """Whether tasks of the lane that only produce are to wait."""
+        return bool(self.scheduler.producers.get(lane)) and self._is_congested()
 
     def _is_congested(self) -> bool:
         """Whether producers are to wait, because what they feed waits for slots already.
@@ -708,6 +710,7 @@ class Execution:
 
     def _expand(self, task: int, lane: int, root: Node[Any]) -> None:
         """The task's function has returned a node: compute that in its place."""
+        self._threads.take_back()  # new edges may lead to what is in the window
         if self._own_nodes is None:  # the plan's are shared with other runs
             self.nodes = self._own_nodes = list(self.nodes)
             self._number = self._number.copy()

@@ -29,6 +29,7 @@ class Owner(Protocol):
         context: The context that each call gets a copy of.
         loop: The loop on which everything happens.
         is_stopping: Whether nothing more is to begin.
+        is_over: Whether nothing of it is running any more, nor will be.
         slice: How long all this goes on in the present turn of the loop.
     """
 
@@ -38,6 +39,7 @@ class Owner(Protocol):
     context: Context
     loop: asyncio.AbstractEventLoop
     is_stopping: bool
+    is_over: bool
     slice: Slice
 
     def wake(self) -> None:
@@ -68,6 +70,10 @@ class Owner(Protocol):
 
     def take(self, lane: int) -> int | None:
         """Begin the first task of the lane that need not wait."""
+
+    def holds_producers(self, lane: int) -> bool:
+        """Whether tasks of the lane that only produce are to wait."""
+        ...
 
     def prepare(self, task: int) -> Resolved | None:
         """Resolve the arguments of a task; None if that failed, and with it the task."""

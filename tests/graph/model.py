@@ -28,7 +28,7 @@ class Pair:
         self.rank = [(0, task) for task in range(len(dependencies))]
         self.kept = set(outputs)
         self.alias, self.values = {}, {}
-        self.running, self.consumed = set(), set()
+        self.running, self.consumed, self.ahead = set(), set(), set()
         self.finished, self.failed, self.cancelled = set(), set(), set()
         self.own_failures = set()
         self.is_over = False
@@ -41,10 +41,34 @@ class Pair:
         """Begin a task; it must be the first of those that are ready."""
         ready = [task for task in self.ready(lane) if self.dependencies[task] or not hold_producers]
         expected = min(ready, key=self.rank.__getitem__, default=None)
+        assert self.scheduler.first(lane, hold_producers=hold_producers) == expected
         assert self.scheduler.take(lane, hold_producers=hold_producers) == expected
         self.running |= {expected} - {None}
         self.agree("take", expected)
         return expected
+
+    def take_ahead(self, task):
+        """Take a task that waits for nothing but tasks which have been taken."""
+        self.scheduler.take_ahead(task)
+        self.ahead.add(task)
+        self.agree("take_ahead", task)
+
+    def untake(self, task):
+        """Give a task back that has not begun; what was taken ahead behind it must come back with it."""
+        given_back = self.scheduler.untake(task)
+        assert given_back[0] == task
+        assert once(given_back) == {task} | self.ahead_behind(task)
+        self.ahead -= set(given_back)
+        self.running.discard(task)
+        self.agree("untake", task)
+
+    def untake_behind(self, task):
+        """Give back what was taken ahead behind a task that will not finish now."""
+        given_back = self.scheduler.untake_behind(task)
+        assert once(given_back) == self.ahead_behind(task)
+        if given_back:
+            self.ahead -= set(given_back)
+            self.agree("untake_behind", task)
 
     def consume(self, task):
         """Take the arguments, which must be what recursion says."""
@@ -62,10 +86,14 @@ class Pair:
         self.finished.add(task)
         assert ended[0] == task
         assert self.settle() | {task} == once(ended)
+        begun = {each for each in self.ahead if set(self.dependencies[each]) <= self.finished}
+        self.ahead -= begun
+        self.running |= begun
         self.agree("finish", task)
 
     def fail(self, task):
         """Fail a task; everything that waits for it must fail."""
+        self.untake_behind(task)
         ended = self.scheduler.fail(task)
         self.running.remove(task)
         self.failed.add(task)
@@ -77,6 +105,7 @@ class Pair:
         """Cancel the run; what has not begun must be cancelled."""
         self.scheduler.cancel()
         self.cancelled |= self.waiting() | {task for lane in LANES for task in self.ready(lane)}
+        self.ahead.clear()
         self.is_over = True
         self.agree("cancel")
 
@@ -95,6 +124,7 @@ class Pair:
 
     def expand(self, task, dependencies, lanes, root):
         """Put new tasks in place of one; a circle must be refused, with nothing changed."""
+        self.untake_behind(task)
         first = len(self.dependencies)
         named = {root, *(each for new in dependencies for each in new)}
         if any(self.waits_for(each, task) for each in named if each < first):
@@ -169,6 +199,21 @@ class Pair:
         """Those of a lane that nothing keeps."""
         return {task for task in self.not_begun() - self.waiting() if self.lanes[task] == lane}
 
+    def can_go_ahead(self):
+        """Those that wait to be called, and for nothing but tasks that have been taken."""
+        in_hand = self.finished | self.running | self.ahead
+        waiting = self.waiting() - self.ahead - self.alias.keys()
+        return {task for task in waiting if set(self.dependencies[task]) <= in_hand}
+
+    def can_go_back(self):
+        """Those that have been taken and have not begun, in a run that goes on."""
+        return set() if self.is_over else (self.running - self.consumed) | self.ahead
+
+    def ahead_behind(self, task):
+        """Those taken ahead that wait for a task, through any number of others."""
+        behind = {each for each in self.ahead if task in self.dependencies[each]}
+        return behind.union(*(self.ahead_behind(each) for each in behind))
+
     def waits_for(self, task, other):
         """Whether a task is another, or waits for it through any number of others."""
         if task == other or task not in self.waiting():
@@ -215,6 +260,11 @@ class Pair:
         assert self.failed == scheduler.behind.keys()
         assert set(scheduler.behind.values()) <= self.own_failures
         assert all(scheduler.behind[task] == task for task in self.own_failures)
+        may_go = self.waiting() - self.ahead - self.alias.keys()
+        assert {task for task in tasks if scheduler.can_go_ahead(task)} == may_go
+        missing = [sum(each not in self.finished for each in self.dependencies[task]) for task in tasks]
+        assert all(scheduler.missing(task) == missing[task] for task in self.waiting())
+        assert all(scheduler.task_at(scheduler.rank(task)) == task for task in tasks)
         for lane in LANES:
             ready = self.ready(lane)
             assert scheduler.is_ready(lane) == bool(ready)
@@ -233,6 +283,7 @@ class Pair:
             scheduler.producers,
             scheduler.behind,
             scheduler.remaining,
+            sorted(scheduler._ahead),
         )
 
     # -- what may happen next
@@ -242,6 +293,8 @@ class Pair:
         taken = self.running & self.consumed
         return [
             "take",
+            *(["take_ahead"] if self.can_go_ahead() else []),
+            *(["untake"] if self.can_go_back() else []),
             *(["consume"] if self.running - self.consumed else []),
             *(["finish", "fail"] if taken else []),
             *(["expand"] if taken and not self.is_over else []),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -83,6 +84,46 @@ def test_producers_can_be_held_back():
     assert (scheduler.backlog(0), scheduler.is_ready(0)) == (0, True)
     assert scheduler.take(0) == 1
     assert not scheduler.is_ready(0)
+
+
+def test_a_task_can_be_taken_ahead():
+    """It is running, not ready, as soon as the last of what it waits for has finished."""
+    scheduler = scheduler_of((), (0,), (1,))
+    scheduler.take(0)
+    scheduler.take_ahead(1)
+    scheduler.take_ahead(2)
+    scheduler.validate()
+    assert states_of(scheduler) == ["running", "waiting", "waiting"]
+    scheduler.consume(0)
+    scheduler.finish(0, "a")
+    scheduler.validate()
+    assert (states_of(scheduler), scheduler.is_ready(0)) == (["finished", "running", "waiting"], False)
+
+
+def test_what_was_taken_can_be_given_back():
+    """With all that was taken ahead behind it; each has its place in the order then as before."""
+    scheduler = scheduler_of((), (), (), (0, 1), (3, 2))
+    assert [scheduler.take(0) for _ in range(3)] == [0, 1, 2]
+    scheduler.take_ahead(3)
+    scheduler.take_ahead(4)
+    assert scheduler.untake(2) == [2, 4]
+    assert scheduler.untake(0) == [0, 3]
+    assert scheduler.untake(1) == [1]
+    scheduler.validate()
+    assert states_of(scheduler) == ["ready"] * 3 + ["waiting"] * 2
+    assert run(scheduler)[0] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations(range(3))])
+def test_producers_that_are_given_back_keep_their_places(order):
+    """Whichever comes back first, the lowest number is taken first again."""
+    scheduler = scheduler_of((), (), (), (0, 1, 2))
+    for _ in range(3):
+        scheduler.take(0)
+    for task in order:
+        scheduler.untake(task)
+    scheduler.validate()
+    assert [scheduler.take(0) for _ in range(3)] == [0, 1, 2]
 
 
 def test_a_result_is_dropped_when_its_last_dependent_has_taken_it():

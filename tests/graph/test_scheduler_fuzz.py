@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from tests.graph.model import LANES, Pair
 
 KINDS = ["take", "consume", "finish", "fail", "cancel", "stop", "give_up", "expand", "refuse"]
+KINDS += ["take_ahead", "untake", "untake_behind"]
 
 
 class Machine(RuleBasedStateMachine):
@@ -37,6 +38,21 @@ class Machine(RuleBasedStateMachine):
     def take(self, lane, hold_producers):
         """Begin a task and let it take its arguments, or not yet."""
         self.pair.take(lane, hold_producers)
+
+    @can("take_ahead")
+    @rule(data=st.data())
+    def take_ahead(self, data):
+        """Take any task whose dependencies have been taken."""
+        self.pair.take_ahead(drawn(data, self.pair.can_go_ahead()))
+
+    # Else most would be given back.
+    @can("untake")
+    @rule(data=st.data(), chance=st.integers(0, 2))
+    def untake(self, data, chance):
+        """Give back a task that has not begun."""
+        task = drawn(data, self.pair.can_go_back())
+        if chance == 0:
+            self.pair.untake(task)
 
     @can("consume")
     @rule(data=st.data())
@@ -114,7 +130,8 @@ def random_history(seed, pair_of=Pair):
     dependencies = [some(dice, range(task)) for task in range(count)]
     outputs = dice.sample(range(count), dice.randint(1, count))
     pair = pair_of(dependencies, [dice.choice(LANES) for _ in range(count)], outputs)
-    weights = {"take": 6, "consume": 6, "finish": 5, "fail": 0.3, "expand": 1, "cancel": 0.2, "stop": 5}
+    weights = {"take": 6, "take_ahead": 4, "consume": 6, "finish": 5, "stop": 5}
+    weights |= {"fail": 0.3, "expand": 1, "cancel": 0.2}
     for _ in range(150):
         events = pair.possible()
         (event,) = dice.choices(events, [weights.get(event, 1) for event in events])
@@ -128,6 +145,10 @@ def happen(dice, pair, event):
     taken = sorted(pair.running & pair.consumed)
     if event == "take":
         pair.take(dice.choice(LANES), hold_producers=dice.random() < 0.3)
+    elif event == "take_ahead":
+        pair.take_ahead(dice.choice(sorted(pair.can_go_ahead())))
+    elif event == "untake":
+        pair.untake(dice.choice(sorted(pair.can_go_back())))
     elif event == "cancel":
         pair.cancel()
     elif event == "consume":

@@ -13,7 +13,8 @@ from asyncgraph._graph.scheduler import FINISHED, READY, RUNNING, WAITING, Sched
 from tests.graph.model import LANES, Pair
 from tests.graph.test_scheduler_fuzz import happen, some
 
-WEIGHTS = {"take": 6, "consume": 6, "finish": 5, "fail": 0.5, "expand": 1.5, "cancel": 0.2, "stop": 5}
+WEIGHTS = {"take": 6, "take_ahead": 4, "consume": 6, "finish": 5, "stop": 5}
+WEIGHTS |= {"fail": 0.5, "expand": 1.5, "cancel": 0.2}
 
 
 class TakenOver(Pair):

@@ -17,7 +17,7 @@ from asyncgraph._runtime import lanes
 from asyncgraph.errors import InternalError
 from asyncgraph.executors.base import Call
 from asyncgraph.executors.thread import ThreadExecutor
-from tests.runtime.durations import tiny
+from tests.runtime.durations import short, tiny
 
 SECONDS = 20
 
@@ -59,7 +59,7 @@ def is_internal(error: BaseException) -> bool:
     return True
 
 
-@pytest.mark.parametrize("method", ["take", "finish", "consume", "is_ready", "backlog"])
+@pytest.mark.parametrize("method", ["take", "finish", "consume", "is_ready", "first"])
 @pytest.mark.parametrize("nth", [1, 2, 4])
 async def test_a_scheduler_that_raises(monkeypatch, method, nth):
     """Whatever the scheduler's method, and whenever it raises, the run ends with an InternalError."""
@@ -133,6 +133,34 @@ async def test_an_executor_that_raises_in_start_on_the_straight_way(monkeypatch)
                     await node
                 assert is_internal(caught.value)
         assert await node == 1
+
+
+@pytest.mark.parametrize("method", ["take_ahead", "untake", "untake_behind", "consume", "finish", "expand"])
+@pytest.mark.parametrize("nth", [1, 2, 4])
+async def test_a_scheduler_that_raises_about_the_window(monkeypatch, method, nth):
+    """The same where threads do what waits for others by themselves, and some of that fails."""
+    original = getattr(Scheduler, method)
+    calls = 0
+
+    def nth_raises(self: Scheduler, *args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return fault() if calls == nth else original(self, *args, **kwargs)
+
+    def divide(x: int) -> Any:
+        return small(x) if x % 3 else 1 // x
+
+    call = short(delayed(divide, executor="thread"))
+    step = short(delayed(lambda x: x, executor="thread"))
+    nodes = [step(step(call(step(number)))) for number in range(12)]
+    async with Runtime(threads=2):
+        with monkeypatch.context() as patch:
+            patch.setattr(Scheduler, method, nth_raises)
+            computing = compute(nodes, small(1), return_exceptions=True)
+            (outcome,) = await asyncio.gather(computing, return_exceptions=True)
+            assert is_internal(outcome) if calls >= nth else type(outcome) is tuple
+        results, _ = await compute(nodes, small(1), return_exceptions=True)
+        assert [each for each in results if type(each) is int] == [1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11]
 
 
 async def test_an_executor_that_raises_in_start_beside_others(monkeypatch):
