@@ -38,11 +38,11 @@ from asyncgraph._runtime.lanes import COROUTINE, EXECUTORS, INLINE, PROCESS, THR
 from asyncgraph._runtime.notes import add_note, describe, not_run, path_to
 from asyncgraph._runtime.owner import Resolved
 from asyncgraph._runtime.planning import done_in
-from asyncgraph._runtime.runner import Runner
 from asyncgraph._runtime.slices import Slice
-from asyncgraph._runtime.straight import UNUSUAL, Straight, Stretch, are_tiny
-from asyncgraph._runtime.threads import PATIENCE, Threads
-from asyncgraph._runtime.urgency import may_be_urgent, urgency
+from asyncgraph._runtime.straight import UNUSUAL
+from asyncgraph._runtime.threads import Threads
+from asyncgraph._runtime.urgency import urgency
+from asyncgraph._runtime.way import Way, is_straight
 from asyncgraph.errors import CycleError, GraphError, InternalError
 from asyncgraph.executors.base import Call
 from asyncgraph.executors.loop import failure_on_loop
@@ -97,6 +97,7 @@ class Execution:
         slice: How long it works in the present turn of the loop.
         failure: The error that the execution stopped for, or None.
         is_stopping: Whether nothing more is begun.
+        is_scheduled: Whether there is a scheduler.
         is_over: Whether nothing of it is running any more, nor will be.
     """
 
@@ -130,11 +131,10 @@ class Execution:
         self._calls: dict[int, Call] = {}
         self._held = dict.fromkeys(lanes.with_slots, 0)
         self._is_nested = current_execution() is not None
-        self._is_scheduled = False
+        self.is_scheduled = False
         self._is_broken = False
         self._is_awake = False
-        # How many the straight way had finished, and was at, when it ended; and what stays of all states.
-        self._done_straight = 0, 0
+        # How many nodes are in each state, when it is over.
         self._counts: list[int] | None = None
         # The queues of all lanes but that of the runners; and those of tasks that hold results until they
         # are begun, each with the number of slots that it has.
@@ -146,10 +146,8 @@ class Execution:
         self._threads = Threads(self, self._coroutines, stops_at_failure=not keep_going)
         # A copy of the nodes, once functions have returned further ones.
         self._own_nodes: list[Node[Any]] | None = None
-        # The straight way, as long as it leads on, and the stretch of it that a thread has.
-        self._straight: Straight | None = None
-        self._stretch: Stretch | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        # The straight way, also when it has been left.
+        self._way: Way | None = None
         # What has to be done first, in pieces: to plan, or to make a scheduler; and what becomes known
         # meanwhile.
         self._preparation: Pieces[None] | None = self._prepare(planning, given)
@@ -176,25 +174,26 @@ class Execution:
         while self._early:
             # In no variable of a frame that goes on: it would be behind those in an error's traceback.
             self.settle(*self._early.popleft())
-        if self._is_scheduled or self.is_stopping:
+        if self._way is not None and not self._way.is_left:
+            self._way.begin()
+        else:
             self.wake()
 
     def _prepare(self, planning: Pieces[Plan], given: Mapping[Node[Any], Any]) -> Pieces[None]:
-        """Plan, and begin on the way that suits the plan."""
+        """Plan, and choose the way that suits the plan."""
         self._plan = plan = yield from planning
         self.nodes = plan.nodes
         self._lane_of = {function: self.lanes.number_of(function) for function in plan.functions}
-        is_on_loop = set(self._lane_of.values()) <= {INLINE, COROUTINE}
-        if self._on_output is not None or not (is_on_loop or self._is_for_one_thread()):
+        if self._on_output is not None or not is_straight(self._lane_of):
             yield from self._schedule(len(given), [], given)
             return
         if not plan.is_tree:
             yield from plan.last_uses_in_pieces()
-        self._straight = Straight(plan, self.context, given)
-        if is_on_loop:
-            self._coroutines.add_runner(self._walk())
-        else:
-            self._go_on_in_thread()
+        self._way = Way(self, plan, given, self._lane_of, self._coroutines, self._threads)
+
+    def work_as_runner(self) -> Coroutine[Any, Any, None]:
+        """What a further runner for coroutines is to do."""
+        return self._coroutines.serve() if self.is_scheduled or self._way is None else self._way.walk()
 
     def wake(self) -> None:
         """See soon what there is to do."""
@@ -221,21 +220,20 @@ class Execution:
         """How many nodes are in each of the scheduler's states."""
         if self._counts is not None:
             return self._counts
-        if self._is_scheduled:
+        if self.is_scheduled:
             return [self.scheduler.state.count(state) for state in range(len(STATES))]
         counts = [0] * len(STATES)
-        if self._straight is None:
-            counts[FINISHED], counts[RUNNING] = self._done_straight
-            counts[CANCELLED if self.is_stopping else WAITING] = len(self.nodes) - sum(self._done_straight)
+        if self._way is not None and not self._way.is_left:
+            counts[FINISHED], counts[RUNNING], counts[WAITING] = self._way.counts()
         else:
-            running = sum(runner.task is not None for runner in self._coroutines.runners)
-            counts[FINISHED] = self._straight.position - running
-            counts[RUNNING] = running
-            counts[WAITING] = self._straight.left
-            if self._stretch is not None and counts[WAITING]:
-                counts[WAITING] -= 1
-                counts[RUNNING] = 1
+            counts[FINISHED], counts[RUNNING] = done = self._done
+            counts[CANCELLED if self.is_stopping else WAITING] = len(self.nodes) - sum(done)
         return counts
+
+    @property
+    def _done(self) -> tuple[int, int]:
+        """How many nodes the straight way had finished when it was left, and how many it was at."""
+        return (0, 0) if self._way is None else self._way.done
 
     def stop(self) -> None:
         """Begin nothing more, and stop what is running; it is over when that has ended."""
@@ -262,157 +260,16 @@ class Execution:
 
     def outcome_of(self, node: Node[Any]) -> tuple[Any, BaseException | None]:
         """`(value, None)` or `(None, error)` for an output, when the execution is over."""
-        if self._straight is not None:
-            return self._straight.values[node], None
+        if not self.is_scheduled and self._way is not None:
+            return self._way.value_of(node), None
         return self._outcome(self._number[node])
 
-    # -- the straight way, and the end of it
+    # -- the scheduler
 
-    def _is_for_one_thread(self) -> bool:
-        """Whether there are thread calls only, which are too short to be shared out to several."""
-        functions = self._plan.functions
-        is_elsewhere = any(
-            lane != THREAD and not function.is_value for function, lane in self._lane_of.items()
-        )
-        is_dynamic = any(function.is_dynamic for function in functions)
-        return not is_elsewhere and not is_dynamic and are_tiny(functions)
-
-    def work_as_runner(self) -> Coroutine[Any, Any, None]:
-        """What a further runner for coroutines is to do."""
-        return self._coroutines.serve() if self._straight is None else self._walk()
-
-    async def _walk(self) -> None:
-        """What a runner does on the straight way: walk it, and then go on as all others do."""
-        runner, straight = self._coroutines.begun(), self._straight
-        try:
-            if straight is not None:  # not left before this began
-                # The outcome in no variable: see `Straight.walk`.
-                self._walked(runner, straight, await straight.walk(runner, self._coroutines, self.slice))
-        except GeneratorExit:
-            self.abandon()  # the runner is being thrown away: its loop is gone
-            raise
-        except BaseException as error:
-            self.runner_failed(error)
-        try:
-            if self._is_scheduled and runner.is_clean():
-                await self._coroutines.serve(runner)
-            else:
-                self._coroutines.end(runner)
-        finally:
-            del self, straight, runner  # see `Straight.walk`
-
-    def _walked(
-        self, runner: Runner, straight: Straight, outcome: tuple[Any, BaseException | None] | None
-    ) -> None:
-        """A runner has come to where it cannot go on, or to an outcome that is for the scheduler."""
-        if outcome is None:
-            if self._straight is not None:
-                self._leave_if_stalled(straight)
-            return
-        self._leave_straight()
-        task, runner.task = runner.task, None
-        assert task is not None
-        value, error = outcome
-        error = self._coroutines.error_of(runner, error)
-        self.settle(task, self._lane_of[self.nodes[task]._function], value, error)
-
-    def _leave_if_stalled(self, straight: Straight) -> bool:
-        """Let the scheduler see what else can begin, if the next node cannot; whether that was so."""
-        # Behind the last node there is nothing else.
-        if straight.left > 1 and not straight.is_next_ready():
-            self._leave_straight()
-            self.wake()
-        return self._straight is None
-
-    def _go_on_straight(self) -> None:
-        """See to it that somebody walks on, if all who do are suspended."""
-        straight = self._straight
-        assert straight is not None
-        if not straight.left or any(runner.task is None for runner in self._coroutines.runners):
-            return
-        if self._leave_if_stalled(straight) or not straight.is_next_ready():
-            return
-        if may_be_urgent(self._plan, self.lanes, self._lane_of):
-            self._leave_straight()
-            return
-        self._coroutines.begin()
-        if not straight.is_next_async and all(runner.task is not None for runner in self._coroutines.runners):
-            self._leave_straight()  # a plain function needs no slot, and there is none
-
-    def _go_on_in_thread(self) -> None:
-        straight = self._straight
-        assert straight is not None
-        if not self.claim(THREAD):
-            self._leave_straight()
-            return
-        self._stretch = stretch = Stretch(straight, self._plan.functions)
-        try:
-            self._threads.hand(stretch, partial(self._stretch_delivered, stretch, straight))
-        except Exception as error:
-            self._stretch = None
-            self.break_off(error)
-            return
-        self._timer = self.loop.call_later(PATIENCE, self._look_at, stretch)
-
-    def _look_at(self, stretch: Stretch) -> None:
-        """A stretch that takes longer than it should has come to something that is not tiny."""
-        if self._stretch is stretch and not self.is_over:
-            self._leave_straight()
-            self.wake()
-
-    def _stretch_delivered(self, stretch: Stretch, straight: Straight, error: BaseException | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if not straight.is_left:
-            if error is None and stretch.is_usual:
-                straight.position = stretch.last + 1
-                self._stretch = None
-                if straight.left:
-                    self._go_on_in_thread()
-                return
-            self._leave_straight()
-        self._stretch = None
-        if error is not None:
-            # The executor could not begin; the scheduler's next call will meet that error, too.
-            assert stretch.last < 0, "an executor has failed after a call"
-        elif stretch.last >= 0:
-            self.settle(stretch.last, THREAD, *stretch.outcome)
-
-    def _leave_straight(self) -> None:
-        """Make a scheduler of what has been done so far; the nodes that are being computed are running."""
-        straight = self._straight
-        if straight is None:
-            return
-        begun, running = self._end_straight(straight)
-        values = straight.values.copy()
-        for task in running:
-            values.pop(self.nodes[task], None)
-        self._forget_values(straight)
+    def take_over(self, begun: int, running: list[int], values: Mapping[Node[Any], Any]) -> None:
+        """Go on with a scheduler, which has yet to be made, from where the straight way has led."""
         self._preparation = self._schedule(begun, running, values)
         self._go_on_preparing()
-
-    def _stop_straight(self) -> None:
-        """Leave it in a run that is being stopped, which needs no scheduler."""
-        if self._straight is not None:
-            straight = self._straight
-            self._end_straight(straight)
-            self._forget_values(straight)
-
-    def _end_straight(self, straight: Straight) -> tuple[int, list[int]]:
-        """Begin nothing more on it; how many nodes have been begun, and which of them are running."""
-        straight.is_left, self._straight = True, None
-        begun = straight.position
-        if self._stretch is None:
-            running = [runner.task for runner in self._coroutines.runners if runner.task is not None]
-        else:
-            at = self._stretch.take_back()
-            begun, running = (self._stretch.first, []) if at is None else (at + 1, [at])
-        self._done_straight = begun - len(running), len(running)
-        return begun, running
-
-    def _forget_values(self, straight: Straight) -> None:
-        if self._stretch is None:  # a thread that is at it needs them
-            straight.values.clear()  # its frames may outlive the run
 
     def _schedule(self, begun: int, running: list[int], results: Mapping[Node[Any], Any]) -> Pieces[None]:
         """Make the scheduler, which knows of what has been done so far."""
@@ -431,8 +288,12 @@ class Execution:
         self.scheduler = yield from Scheduler.in_pieces(
             plan.dependencies, plan.dependents, lanes, plan.outputs, begun, known, running, first
         )
-        self._is_scheduled = True
+        self.is_scheduled = True
         self._note_queues()
+
+    def _stop_straight(self) -> None:
+        if self._way is not None:
+            self._way.stop()
 
     def _note_queues(self) -> None:
         scheduler, lanes, coroutines = self.scheduler, self.lanes, self._coroutines
@@ -455,9 +316,9 @@ class Execution:
         try:
             if self._preparation is not None:
                 self._go_on_preparing()
-            elif self._straight is not None and self._stretch is None:
-                self._go_on_straight()
-            if self._is_scheduled and not self.is_stopping:
+            elif self._way is not None and not self._way.is_left:
+                self._way.see_to_it()
+            if self.is_scheduled and not self.is_stopping:
                 self.begin_others()
                 self._coroutines.begin()
                 if not self._is_awake:
@@ -498,8 +359,8 @@ class Execution:
 
     def has_call(self, lane: int) -> bool:
         """Whether there is anything to begin in the lane."""
-        if self._straight is not None:
-            return self._straight.left > 0 and self._straight.is_next_ready()
+        if not self.is_scheduled:
+            return self._way is not None and self._way.can_begin()
         scheduler = self.scheduler
         if scheduler.is_ready(lane) and (scheduler.backlog(lane) or not self._is_congested()):
             return True
@@ -507,8 +368,8 @@ class Execution:
 
     def count_ready(self, lane: int) -> int:
         """How many calls there are to begin in the lane, at most."""
-        if self._straight is not None:
-            return self._straight.left
+        if not self.is_scheduled:
+            return 0 if self._way is None else self._way.left
         return self.scheduler.ready_count(lane) + len(self._coroutines.made)
 
     def take(self, lane: int) -> int | None:
@@ -637,16 +498,15 @@ class Execution:
                 results = scheduler.results
                 args = tuple([results[each] for each in scheduler.dependencies[task]])
             else:
-                args, kwargs = resolve(node, self._value_of)
+                values = map(scheduler.results.__getitem__, scheduler.dependencies[task])
+                value_of = dict(zip(node._dependencies, values, strict=True)).__getitem__
+                args, kwargs = resolve(node, value_of)
         except BaseException as error:  # for instance for a list as the value of a node in a set
             scheduler.consume(task)
             self._fail(task, scheduler.lanes[task], failure_on_loop(error, key_of(node)))
             return None
         scheduler.consume(task)
         return node._function, args, kwargs
-
-    def _value_of(self, node: Node[Any]) -> Any:
-        return self.scheduler.results[self._number[node]]
 
     # -- outcomes
 
@@ -676,11 +536,12 @@ class Execution:
             self._coroutines.add_made(task, value)
 
     def _settle_stopped(self, task: int, value: Any, error: BaseException | None) -> None:
-        if self._is_scheduled:
+        if self.is_scheduled:
             self.scheduler.stop(task)
         else:
-            finished, running = self._done_straight
-            self._done_straight = finished, running - 1
+            assert self._way is not None, "nothing else runs without a scheduler"
+            finished, running = self._way.done
+            self._way.done = finished, running - 1
         if type(value) is CoroutineType:
             value.close()
         if error is None or isinstance(error, asyncio.CancelledError) or error is self.failure:
@@ -759,17 +620,17 @@ class Execution:
     # -- the end
 
     def _cancel_tasks(self) -> None:
-        if self._is_scheduled:
+        if self.is_scheduled:
             self.scheduler.cancel()
 
     def check_over(self) -> None:
         """Conclude, if nothing is running and nothing will."""
         if self.is_over or self._is_busy() or self._preparation is not None:
             return
-        if self._straight is not None:
-            is_finished = not self._straight.left
+        if self._way is not None and not self._way.is_left:
+            is_finished = not self._way.left
         else:
-            is_finished = not (self._is_scheduled and self.scheduler.remaining)
+            is_finished = not (self.is_scheduled and self.scheduler.remaining)
         if is_finished or self._is_broken:
             self.is_over = True
             self.lanes.forget(self)
@@ -798,13 +659,13 @@ class Execution:
         """Keep nothing of the graph or its values: whoever still has the run has their own reasons."""
         self._counts = self.counts()
         self._threads.close()
-        self._straight = None
+        self._way = None
         self.context = contextvars.Context()
         self._errors.clear()
         self.failure = None
         self._others, self._backlogs, self._own_nodes = [], [], None
-        if self._is_scheduled:
-            self._is_scheduled = False
+        if self.is_scheduled:
+            self.is_scheduled = False
             del self.scheduler
         # These refer to this: they would keep each other alive.
         del self._coroutines, self._threads, self.slice

@@ -29,6 +29,7 @@ class Owner(Protocol):
         context: The context that each call gets a copy of.
         loop: The loop on which everything happens.
         is_stopping: Whether nothing more is to begin.
+        is_scheduled: Whether there is a scheduler.
         is_over: Whether nothing of it is running any more, nor will be.
         slice: How long all this goes on in the present turn of the loop.
     """
@@ -39,6 +40,7 @@ class Owner(Protocol):
     context: Context
     loop: asyncio.AbstractEventLoop
     is_stopping: bool
+    is_scheduled: bool
     is_over: bool
     slice: Slice
 

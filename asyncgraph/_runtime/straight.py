@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextvars import Context
 from itertools import filterfalse
 from types import CoroutineType
@@ -26,7 +26,7 @@ from asyncgraph._runtime.runner import Runner, failure_in
 from asyncgraph._runtime.slices import SLICE, Slice
 from asyncgraph.executors.base import failure_of
 
-__all__ = ["UNUSUAL", "Straight", "Stretch", "are_tiny"]
+__all__ = ["UNUSUAL", "Straight", "Stretch", "are_tiny", "is_for_thread"]
 
 # The clock is looked at after so many nodes at most: it takes 40 ns, a tenth of what a small node takes.
 _LONGEST_STRIDE = 8
@@ -72,6 +72,7 @@ class Straight:
         plan: What to compute.
         context: The context that each node is to find; plain functions are called in copies of it.
         given: The values of the first nodes, which are not called.
+        has_threads: Whether some nodes are for a thread.
 
     Attributes:
         position: The number of the node that is begun next; in a thread, of the one that is computed.
@@ -79,12 +80,15 @@ class Straight:
         is_left: Whether the scheduler has taken over; set by the execution.
     """
 
-    def __init__(self, plan: Plan, context: Context, given: Mapping[Node[Any], Any]) -> None:
+    def __init__(
+        self, plan: Plan, context: Context, given: Mapping[Node[Any], Any], *, has_threads: bool
+    ) -> None:
         self.position = len(given)
         self.values: dict[Node[Any], Any] = dict(given)
         self.is_left = False
         self.nodes = plan.nodes
         self.context = context
+        self._has_threads = has_threads
         # The first dependency of the next node that is not there, and those behind it.
         self._looked_at = -1
         self._missing: Node[Any] | None = None
@@ -114,6 +118,10 @@ class Straight:
         """Whether the next node is a coroutine."""
         return self.nodes[self.position]._function.is_async
 
+    def is_next_for_thread(self) -> bool:
+        """Whether the next node is for a thread."""
+        return self._has_threads and is_for_thread(self.nodes[self.position])
+
     # In one frame: calls would take half as long as all else that there is to do for a small node, and there
     # are as many of these frames as suspended coroutines.
     async def walk(  # noqa: PLR0912, PLR0915
@@ -127,12 +135,12 @@ class Straight:
             slice_: How long.
 
         Returns:
-            None if there is nothing to begin, or nothing that can be; else the outcome of the runner's
-            `task`, which is for the scheduler: it is unusual, or the way has been left meanwhile.
+            None if there is nothing to begin, or nothing that can be, or it is for a thread; else the outcome
+            of the runner's `task`, which is for the scheduler: it is unusual, or the way has been left.
         """
         copy, clock, nodes, values = self.context.copy, time.monotonic, self.nodes, self.values
         base, own, has_variables = self.context, runner.context, runner.home.has_user_variables
-        runners, count = walkers.runners, len(nodes)
+        runners, count, has_threads = walkers.runners, len(nodes), self._has_threads
         left, stride, looked = 0, 1, clock()
         until: float | None = None
         suspended: Function | None = None
@@ -167,6 +175,8 @@ class Straight:
                 node = nodes[position]
                 function = node._function
                 dependencies = node._dependencies
+                if has_threads and function.executor == "thread":
+                    break
                 if dependencies and len(runners) > 1 and not self.is_next_ready():
                     break
                 if function.is_async and not is_covered:
@@ -224,9 +234,14 @@ class Straight:
         return self.is_left  # in a method, so that type checkers do not take it for unchanged
 
 
-def are_tiny(functions: frozenset[Function]) -> bool:
+def are_tiny(functions: Iterable[Function]) -> bool:
     """Whether calls of all these functions are known to be shorter than it takes to hand one to a thread."""
-    return all(function.is_value or _mean(function) < _TINY for function in functions)
+    return all(_mean(function) < _TINY for function in functions)
+
+
+def is_for_thread(node: Node[Any]) -> bool:
+    """Whether the node is to be computed in a thread."""
+    return node._function.executor == "thread"
 
 
 def _mean(function: Function) -> float:
@@ -241,19 +256,31 @@ class Stretch:
 
     Attributes:
         first: The number of the first node.
+        at: The number of the node that the thread is at; None before it has begun.
         last: Once the thread is through, the number of the last node that it computed; -1 if none.
         outcome: The value and error of that node.
         is_usual: Whether that was a value like any other, and the way can go on.
     """
 
-    def __init__(self, straight: Straight, functions: frozenset[Function]) -> None:
-        mean = max([_mean(function) for function in functions if not function.is_value], default=_TINY)
-        count = max(int(_STRETCH / max(mean, 1e-7)), 1)
-        self.first = straight.position
-        self._end = min(self.first + count, len(straight.nodes))
+    def __init__(self, straight: Straight, functions: Collection[Function]) -> None:
+        """The thread has not begun.
+
+        Args:
+            straight: The way; its next node is for a thread.
+            functions: All those whose calls are for threads.
+        """
+        most = max(int(_STRETCH / max(*map(_mean, functions), 1e-7)), 1)
+        nodes, self.first = straight.nodes, straight.position
+        self._end = min(self.first + most, len(nodes))
+        # It ends before a node that is for the loop; one that is data may be anywhere.
+        for number in range(self.first, self._end):
+            if not (is_for_thread(nodes[number]) or nodes[number]._function.is_value):
+                self._end = number
+                break
         self._pending = deque(range(self.first, self._end))
         self._straight = straight
         self._functions = functions
+        self.at: int | None = None
         self.last = -1
         self.outcome: _Outcome = None, None
         self.is_usual = True
@@ -269,7 +296,7 @@ class Stretch:
                 position = pending.popleft()
             except IndexError:  # taken back, just now
                 break
-            straight.position = position
+            straight.position = self.at = position
             node = nodes[position]
             try:
                 args, kwargs = (
@@ -288,6 +315,11 @@ class Stretch:
         self.last = position
         if position >= 0:
             self._measure((time.perf_counter() - began) / (position + 1 - self.first))
+
+    @property
+    def count(self) -> int:
+        """How many nodes it has at most."""
+        return self._end - self.first
 
     def take_back(self) -> int | None:
         """Let the thread begin no further node; the number of the one that it is at or was last, if any."""

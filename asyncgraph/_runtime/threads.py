@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -41,7 +40,7 @@ __all__ = ["PATIENCE", "Threads"]
 PATIENCE = 0.005
 
 # At most so many jobs are in the window: as many as a slice of the loop can serve.
-_MOST = 512
+_MOST = 256
 
 
 class Threads:

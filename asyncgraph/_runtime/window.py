@@ -139,7 +139,7 @@ class Job:
         self.cell: Cell | None = Cell()
         self.is_done = self.is_consumed = False
         self.missing = 0
-        self.followers: list[Job] = []
+        self.followers: list[Job] | tuple[()] = ()
         # What else there is comes with the outcome: there is a job for each small call.
         self.error: BaseException | None
         self.hint: weakref.ref[Cell]
@@ -264,7 +264,10 @@ class Window:
             for source in sources:
                 source.outside -= 1
                 if not source.is_done:
-                    source.followers.append(job)
+                    if source.followers:
+                        source.followers.append(job)
+                    else:
+                        source.followers = [job]
                     job.missing += 1
                 elif not source.is_usual:
                     job.missing += 1  # the loop, which is to settle that first, will withdraw this job
@@ -291,7 +294,7 @@ class Window:
                     job.missing = NEVER
                     self._left -= 1
             for job in doing:
-                job.followers, job.outside = [], NEVER
+                job.followers, job.outside = (), NEVER
             return done, doing
 
     def withdraw(self, job: Job, sources: list[tuple[Job, Cell]]) -> None:
@@ -382,7 +385,7 @@ class Window:
         elif self._closes_on_failure and job.error is not None:
             self.is_closed = True
             self._more.notify_all()
-        job.followers = []
+        job.followers = ()
 
     def _is_due(self, *, at_once: bool) -> bool:
         """Whether the loop is to be called, which has not been yet."""

@@ -10,7 +10,7 @@ import weakref
 import pytest
 
 from asyncgraph import Runtime, compute, delayed, start
-from asyncgraph._runtime import coroutines, execution, slices, straight, threads
+from asyncgraph._runtime import coroutines, execution, slices, straight
 from asyncgraph.executors.thread import ThreadExecutor
 from tests.runtime.durations import long
 
@@ -352,7 +352,7 @@ async def test_beginning_many_calls_leaves_the_loop_served_too(monkeypatch, exec
         begun += 1
         original(*args)
 
-    for module in (execution, slices, straight, coroutines, threads):
+    for module in (execution, slices, straight, coroutines):
         monkeypatch.setattr(module, "time", Clock)
     monkeypatch.setattr(ThreadExecutor, "start", count)
 

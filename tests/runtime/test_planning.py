@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 from typing import Any
 
@@ -152,7 +153,7 @@ async def test_a_fault_in_planning(monkeypatch, a_piece_a_turn):
 
     monkeypatch.setattr(Scheduler, "in_pieces", fault)
     with pytest.raises(InternalError) as caught:
-        await count([wide(inc), in_thread(1)])
+        await count([wide(inc), delayed(functools.partial(abs), executor="thread")(1)])
     assert type(caught.value.__cause__) is ZeroDivisionError
 
 

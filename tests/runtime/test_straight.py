@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from asyncgraph import Runtime, compute, delayed, run, start
 from asyncgraph._graph.plan import Plan
-from asyncgraph._runtime import execution, straight
+from asyncgraph._runtime import straight, way
 from asyncgraph._runtime.straight import Straight, Stretch, are_tiny
 from asyncgraph.errors import DependencyError
 from tests.runtime.durations import long, short, tiny
@@ -307,7 +307,7 @@ async def test_values_are_dropped_after_their_last_use(suspends, shared):
 
 async def test_tiny_calls_go_to_one_thread(monkeypatch):
     """And all to the same one, where nothing in the graph takes longer."""
-    monkeypatch.setattr(execution, "PATIENCE", SECONDS)  # on a busy machine everything takes longer
+    monkeypatch.setattr(way, "PATIENCE", SECONDS)  # on a busy machine everything takes longer
     ident = tiny(delayed(lambda *_: threading.get_ident(), executor="thread"))
     idents = await compute([ident(ident()) for _ in range(3_000)])
     assert len(set(idents)) == 1
@@ -410,8 +410,8 @@ def plan_of(*nodes: Any) -> Plan:
 
 
 def test_are_tiny():
-    """Known to be, all of them; data counts as nothing."""
-    assert are_tiny(plan_of(tiny(abs)(delayed(1))).functions)
+    """Known to be, all of them."""
+    assert are_tiny(plan_of(tiny(abs)(1)).functions)
     assert not are_tiny(plan_of(delayed(abs)(1)).functions)
     assert not are_tiny(plan_of(tiny(abs)(short(max)(1))).functions)
 
@@ -420,20 +420,20 @@ def test_a_stretch_is_about_a_millisecond(monkeypatch):
     """How many nodes that are depends on what is known of their functions."""
     nodes = [tiny(abs)(number) for number in range(1_000)]
     plan = plan_of(*nodes)
-    way = Straight(plan, contextvars.copy_context(), {})
+    path = Straight(plan, contextvars.copy_context(), {}, has_threads=True)
     monkeypatch.setattr(straight, "_STRETCH", 1e-7 * 10.5)
-    stretch = Stretch(way, plan.functions)
+    stretch = Stretch(path, plan.functions)
     stretch()
     assert (stretch.first, stretch.last, stretch.is_usual) == (0, 9, True)
-    assert [way.values[node] for node in nodes[:10]] == list(range(10))
+    assert [path.values[node] for node in nodes[:10]] == list(range(10))
     assert stretch.take_back() == 9
 
 
 def test_taking_a_stretch_back():
     """Before it has begun nothing of it is running; what was taken back is not done."""
     plan = plan_of(*[tiny(abs)(number) for number in range(10)])
-    way = Straight(plan, contextvars.copy_context(), {})
-    stretch = Stretch(way, plan.functions)
+    path = Straight(plan, contextvars.copy_context(), {}, has_threads=True)
+    stretch = Stretch(path, plan.functions)
     assert stretch.take_back() is None
     stretch()
-    assert (stretch.last, way.values) == (-1, {})
+    assert (stretch.last, path.values) == (-1, {})
