@@ -44,12 +44,21 @@ class Template:
     Each step is `(build, items)`: `build` makes one container from the list of its items, innermost
     containers first; the last step makes the whole. No step looks inside another, so any depth is
     filled without recursion.
+
+    Attributes:
+        steps: The steps.
+        is_flat: Whether it is known to be one container of nothing but nodes.
     """
 
-    __slots__ = ("steps",)
+    __slots__ = ("is_flat", "steps")
 
-    def __init__(self, steps: Sequence[tuple[_Build, list[Any]]]) -> None:
+    def __init__(self, steps: Sequence[tuple[_Build, list[Any]]], *, is_flat: bool = False) -> None:
         self.steps = steps
+        self.is_flat = is_flat
+
+    def build(self, values: list[Any]) -> Any:
+        """The container of these values, of a template that is flat."""
+        return self.steps[0][0](values)
 
     def fill(self, value_of: Callable[[Any], Any], node_type: type) -> Any:
         """The container, with `value_of(node)` in place of every node, of type `node_type`."""
@@ -85,7 +94,7 @@ def search(value: Any, node_type: type, found: list[Any]) -> Any:
         return value
     if type(value) in _COLLECTIONS and _are_all_nodes(items, node_type):  # ten times as fast
         found += items
-        return Template([(_builder_of(value), items)])
+        return Template([(_builder_of(value), items)], is_flat=True)
     return _Search(node_type, found).run(value, items)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from asyncgraph._graph.arguments import Template
 from asyncgraph._graph.node import NO_KWARGS, Node
 
-__all__ = ["filled", "resolve"]
+__all__ = ["filled", "resolve", "resolve_in_order"]
 
 _Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 
@@ -32,6 +32,16 @@ def resolve(node: Node[Any], value_of: Callable[[Node[Any]], Any]) -> _Arguments
         return args, node._kwargs
     kwargs = {name: filled(value, value_of) for name, value in node._kwargs.items()} or NO_KWARGS
     return tuple([filled(value, value_of) for value in args]), kwargs
+
+
+def resolve_in_order(node: Node[Any], values: list[Any]) -> _Arguments:
+    """As `resolve`, given the values of the dependencies, in their order."""
+    args = node._args
+    if node._dependencies is args:
+        return tuple(values), NO_KWARGS
+    if len(args) == 1 and type(args[0]) is Template and args[0].is_flat and not node._kwargs:
+        return (args[0].build(values),), NO_KWARGS  # of a long list, a tenth of what else is to do
+    return resolve(node, dict(zip(node._dependencies, values, strict=True)).__getitem__)
 
 
 def filled(argument: Any, value_of: Callable[[Node[Any]], Any]) -> Any:

@@ -32,7 +32,7 @@ from asyncgraph._graph.scheduler import (
     Scheduler,
 )
 from asyncgraph._runtime import slices
-from asyncgraph._runtime.arguments import resolve
+from asyncgraph._runtime.arguments import resolve_in_order
 from asyncgraph._runtime.coroutines import Coroutines
 from asyncgraph._runtime.lanes import COROUTINE, EXECUTORS, INLINE, PROCESS, THREAD, Lanes
 from asyncgraph._runtime.notes import add_note, describe, not_run, path_to
@@ -494,13 +494,8 @@ class Execution:
         if not node._dependencies:
             return node._function, args, kwargs
         try:
-            if node._dependencies is args:  # the usual case, without a detour by the nodes' numbers
-                results = scheduler.results
-                args = tuple([results[each] for each in scheduler.dependencies[task]])
-            else:
-                values = map(scheduler.results.__getitem__, scheduler.dependencies[task])
-                value_of = dict(zip(node._dependencies, values, strict=True)).__getitem__
-                args, kwargs = resolve(node, value_of)
+            results = scheduler.results
+            args, kwargs = resolve_in_order(node, [results[each] for each in scheduler.dependencies[task]])
         except BaseException as error:  # for instance for a list as the value of a node in a set
             scheduler.consume(task)
             self._fail(task, scheduler.lanes[task], failure_on_loop(error, key_of(node)))

@@ -3,7 +3,7 @@
 A plan is made of as many small objects as its graph has nodes and edges, none of which is garbage. Each time
 that their number has grown by a quarter, the collector would look at all of them, and at the graph: for a
 million nodes that takes longer than the planning itself. So it pauses while nothing else can run in this
-thread.
+thread; and what has been made by then it is to take for old, instead of looking at all of it next.
 """
 
 from __future__ import annotations
@@ -79,4 +79,18 @@ def _without_collector() -> Iterator[None]:
     try:
         yield
     finally:
+        _let_all_be_old()
         gc.enable()
+
+
+_is_frozen = False
+
+
+def _let_all_be_old() -> None:
+    """Move all objects to the oldest generation, in no time; unless the program has frozen some of them."""
+    global _is_frozen
+    # Asked once: to count what is frozen takes long where it is much.
+    _is_frozen = _is_frozen or gc.get_freeze_count() > 0
+    if not _is_frozen:
+        gc.freeze()
+        gc.unfreeze()
