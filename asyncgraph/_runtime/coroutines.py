@@ -29,6 +29,8 @@ class Coroutines:
     Attributes:
         runners: All that have not ended.
         made: Calls of functions that turned out to be coroutines only when they were made.
+        waiting: How many runners have not begun yet, or wait for their next turn: they will see what there is
+            to do.
     """
 
     def __init__(self, owner: Owner) -> None:
@@ -38,8 +40,8 @@ class Coroutines:
         self._owner = owner
         self._home = Home(owner)
         self._slots = owner.lanes[COROUTINE].slots
-        # How many runners are waiting for their next turn, and how many may be added in the next.
-        self._waiting_turn = 0
+        self.waiting = 0
+        # How many runners may be added in the next turn.
         self._allowance = 1
 
     def add(
@@ -53,29 +55,34 @@ class Coroutines:
         """A plain function has returned a coroutine, as `lambda: fetch(url)` does."""
         self.add(task, _awaiting, (coroutine,), NO_KWARGS)
 
-    def begin(self) -> None:
+    def begin(self) -> bool:
         """Let new runners take coroutines that are ready, if all those there are have suspended in one.
 
         Twice as many as last time: if they suspend, hundreds are at work after a few turns of the loop;
         if they do not, one takes them all, and none was made in vain.
+
+        Returns:
+            Whether there is a runner that will have its turn, a new one or another.
         """
-        if self._waiting_turn:
-            return
+        if self.waiting:
+            return True
         owner, runners, home = self._owner, self.runners, self._home
         if not (owner.has_call(COROUTINE) and owner.claim(COROUTINE)):
-            return
+            return False
         wanted = min(self._allowance, owner.count_ready(COROUTINE))
         for _ in range(1 + (owner.claim_free(COROUTINE, wanted - 1) if wanted > 1 else 0)):
             runner = Runner(owner.work_as_runner(), home)
             runner.has_slot = True
             runners.add(runner)
-            self._waiting_turn += 1
+            self.waiting += 1
         self._allowance = min(2 * self._allowance, _MOST)
+        return True
 
     def add_runner(self, main: Coroutine[Any, Any, None]) -> Runner:
         """Add a runner. Its `main` begins in the next turn, with `begun`; it ends with `end` or `serve`."""
         runner = Runner(main, self._home)
         self.runners.add(runner)
+        self.waiting += 1
         return runner
 
     def begun(self) -> Runner:
@@ -83,7 +90,7 @@ class Coroutines:
         runner = asyncio.current_task()
         assert isinstance(runner, Runner)
         runner.has_begun = True
-        self._waiting_turn -= runner.has_slot
+        self.waiting -= 1
         if runner.was_cancelled:
             self._owner.runner_failed(asyncio.CancelledError())
         return runner
@@ -149,13 +156,13 @@ class Coroutines:
 
     async def next_turn(self) -> bool:
         """Let the loop serve others; False, and at once, if there are enough runners that wait for that."""
-        if self._waiting_turn >= _MOST:
+        if self.waiting >= _MOST:
             return False
-        self._waiting_turn += 1
+        self.waiting += 1
         try:
             await turn()
         finally:
-            self._waiting_turn -= 1
+            self.waiting -= 1
         return True
 
     def cover(self, runner: Runner) -> bool:

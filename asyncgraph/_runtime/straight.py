@@ -141,6 +141,7 @@ class Straight:
         copy, clock, nodes, values = self.context.copy, time.monotonic, self.nodes, self.values
         base, own, has_variables = self.context, runner.context, runner.home.has_user_variables
         runners, count, has_threads = walkers.runners, len(nodes), self._has_threads
+        is_tree, value_of = self._last_uses is None, self._value_of
         left, stride, looked = 0, 1, clock()
         until: float | None = None
         suspended: Function | None = None
@@ -160,6 +161,7 @@ class Straight:
                         suspended = None
                     until = slice_.until or slice_.end()
                     if now > until:
+                        runner.task = None
                         if not await walkers.next_turn() or self._has_been_left():
                             return None
                         stride = 1
@@ -187,10 +189,11 @@ class Straight:
                 position += 1
                 self.position = position
                 try:
-                    if dependencies:
+                    args, kwargs = node._args, node._kwargs
+                    if dependencies is args and is_tree:  # as `arguments` does, without the call
+                        args = tuple(map(value_of, args))
+                    elif dependencies:
                         args, kwargs = self.arguments(node, position - 1)
-                    else:
-                        args, kwargs = node._args, node._kwargs
                     if function.is_async:
                         value = await function.call(*args, **kwargs)
                         # Two quick looks in place of the call, most of the time.
@@ -210,12 +213,12 @@ class Straight:
                 if self.is_left or (type(value) not in ATOMS and issubclass(type(value), UNUSUAL)):
                     return value, None
                 values[node] = value
-                runner.task = None
+            runner.task = None
             return None
         finally:
             # From Python 3.12 on, the traceback of a node's error leads to this frame, which is to keep
             # nothing of the run alive.
-            del self, runner, walkers, slice_, runners, copy, base, own, nodes, values
+            del self, runner, walkers, slice_, runners, copy, base, own, nodes, values, value_of
             del node, args, kwargs, value, dependencies
 
     def arguments(self, node: Node[Any], number: int) -> tuple[tuple[Any, ...], Mapping[str, Any]]:

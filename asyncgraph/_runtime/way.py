@@ -172,8 +172,8 @@ class Way:
 
     def see_to_it(self) -> None:
         """Let somebody walk on, if all who do are suspended; or leave, if the scheduler would do better."""
-        straight, runners = self._straight, self._coroutines.runners
-        if self._stretch is not None or not straight.left or any(runner.task is None for runner in runners):
+        straight, coroutines = self._straight, self._coroutines
+        if self._stretch is not None or coroutines.waiting or not straight.left:
             return
         self._leave_if_stalled()
         if self.is_left or not straight.is_next_ready():
@@ -181,8 +181,7 @@ class Way:
         if may_be_urgent(self._plan, self._owner.lanes, self._lane_of):
             self._leave()
             return
-        self._coroutines.begin()
-        if not straight.is_next_async and all(runner.task is not None for runner in runners):
+        if not coroutines.begin() and not straight.is_next_async:
             self._leave()  # a plain function needs no slot, and there is none
 
     def _leave_if_stalled(self) -> None:

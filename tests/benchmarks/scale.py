@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
+import operator
 import statistics
 import sys
 import time
@@ -25,6 +27,11 @@ _REPEATS = 10
 _OTHERS = 10_000
 """Blocks of memory that may come and go meanwhile and are none of the graph's."""
 
+_NO_COLLECTOR = "build, collector off"
+_PARTIAL = "build functools.partial"
+
+_partial_add = functools.partial(functools.partial, operator.add)
+
 _count = delayed(len, executor="loop")
 
 
@@ -32,13 +39,21 @@ def _costs(items: int) -> dict[str, float]:
     """Microseconds a node to build a tree, to plan it alone, and to plan and run it."""
     roots: list[Any] = []
     gc.collect()
-    build = timed(lambda: roots.append(tree(add_on_loop, items)))
+    seconds = {"build": timed(lambda: roots.append(tree(add_on_loop, items)))}
     gc.collect()
-    plan = timed(lambda: roots.append(compile(roots[0])))
+    seconds["plan"] = timed(lambda: roots.append(compile(roots[0])))
     roots.pop()
     gc.collect()
-    run = timed_on_loop(roots[0].compute)
-    return {name: s / items * 1e6 for name, s in (("build", build), ("plan", plan), ("plan and run", run))}
+    seconds["plan and run"] = timed_on_loop(roots[0].compute)
+    roots.clear()
+    gc.collect()
+    gc.disable()
+    seconds[_NO_COLLECTOR] = timed(lambda: roots.append(tree(add_on_loop, items)))
+    gc.enable()
+    roots.clear()
+    gc.collect()
+    seconds[_PARTIAL] = timed(lambda: roots.append(tree(_partial_add, items)))
+    return {name: each / items * 1e6 for name, each in seconds.items()}
 
 
 def growth(items: int, rounds: int) -> Iterator[Row]:
@@ -51,10 +66,11 @@ def growth(items: int, rounds: int) -> Iterator[Row]:
             for step in several[0]:
                 figures[step, size].append(statistics.mean(each[step] for each in several))
     small, large = sizes
-    for step in ("build", "plan", "plan and run"):
+    for step in ("build", "plan", "plan and run", _NO_COLLECTOR, _PARTIAL):
         yield Row(f"{step}, {small:,} nodes", figures[step, small], "µs")
         ratio = statistics.median(figures[step, large]) / statistics.median(figures[step, small])
-        yield Row(f"{step}, {large:,} nodes", figures[step, large], "µs", ratio, at_most=1.3)
+        at_most = None if step in {_NO_COLLECTOR, _PARTIAL} else 1.3
+        yield Row(f"{step}, {large:,} nodes", figures[step, large], "µs", ratio, at_most=at_most)
 
 
 def chain(items: int) -> Any:
