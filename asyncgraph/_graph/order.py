@@ -25,6 +25,7 @@ from functools import lru_cache
 from heapq import heappop, heappush
 from itertools import accumulate, count, islice
 from math import log
+from operator import sub
 
 from asyncgraph._graph.pieces import PIECE, Pieces, cut
 
@@ -122,12 +123,12 @@ def may_gain(needed: Sequence[int]) -> Pieces[bool]:
         needed: For each task, depth first, how many others it needs.
     """
     widest = max(needed, default=0)
-    # What is alive after a task is what was before, and one, less what it takes.
-    alive = peak = total = 0
+    # Alive after a task are as many as there have been, less what was taken so far.
+    peak = total = done = 0
     for some in cut(needed, 4 * PIECE):
-        numbers = list(accumulate(some, lambda alive, each: alive + 1 - each, initial=alive))
-        peak, alive = max(peak, *numbers), numbers[-1]
-        total += sum(some)
+        taken = list(accumulate(some, initial=total))
+        peak = max(peak, max(map(sub, range(done, done + len(taken)), taken)))
+        total, done = taken[-1], done + len(some)
         yield
     balanced = 2 * widest
     if len(needed) > _MANY and widest > 1:

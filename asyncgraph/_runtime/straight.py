@@ -145,7 +145,7 @@ class Straight:
         left, stride, looked = 0, 1, clock()
         until: float | None = None
         suspended: Function | None = None
-        is_covered = False
+        is_covered, is_alone = False, True
         position = self.position
         node: Any = None
         dependencies: Any = None
@@ -172,16 +172,19 @@ class Straight:
                             stride *= 2
                         left = stride
                     looked, is_covered, position = now, False, self.position
+                    is_alone = (
+                        len(runners) == 1
+                    )  # until the next look: others come when this one is suspended
                     continue
                 left -= 1
                 node = nodes[position]
                 function = node._function
-                dependencies = node._dependencies
+                is_async, dependencies = function.is_async, node._dependencies
                 if has_threads and function.executor == "thread":
                     break
-                if dependencies and len(runners) > 1 and not self.is_next_ready():
+                if not is_alone and dependencies and not self.is_next_ready():
                     break
-                if function.is_async and not is_covered:
+                if is_async and not is_covered:
                     is_covered = walkers.cover(runner)
                     if not is_covered:
                         break
@@ -194,7 +197,7 @@ class Straight:
                         args = tuple(map(value_of, args))
                     elif dependencies:
                         args, kwargs = self.arguments(node, position - 1)
-                    if function.is_async:
+                    if is_async:
                         value = await function.call(*args, **kwargs)
                         # Two quick looks in place of the call, most of the time.
                         if (has_variables or own != base) and not runner.is_clean():

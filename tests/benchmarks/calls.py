@@ -6,6 +6,7 @@ import asyncio
 import functools
 import operator
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from typing import Any
 
 from tests.benchmarks.timing import OURS, Contender, compared, timed, timed_on_loop
@@ -17,6 +18,33 @@ _AT_ONCE = 100
 def build_with(add: Callable[[Any, Any], Any]) -> Contender:
     """Build the tree."""
     return lambda items: timed(lambda: tree(add, items))
+
+
+class _Filled:
+    """As many fields as a node has."""
+
+    __slots__ = ("args", "code", "dependencies", "function", "key", "kwargs", "lasti")
+
+
+def fill(*args: Any) -> _Filled:
+    """The least that Python can do to record a call: no look at the arguments, none at who calls."""
+    made = object.__new__(_Filled)
+    made.function = operator.add
+    made.args = made.dependencies = args
+    made.kwargs = made.code = made.key = None
+    made.lasti = 0
+    return made
+
+
+def add_in_context(base: Context, one: int, other: int) -> int:
+    """A call that finds a context of its own, as each node does."""
+    total: int = base.copy().run(operator.add, one, other)
+    return total
+
+
+def call_in_contexts(items: int) -> float:
+    """Do the work without any graph, each call in a copy of a context."""
+    return timed(lambda: tree(functools.partial(add_in_context, copy_context()), items))
 
 
 def run_ours(add: Callable[[Any, Any], Any]) -> Contender:
@@ -73,6 +101,7 @@ BENCHMARKS = [
         {
             OURS: build_with(add_on_loop),
             "functools.partial": build_with(functools.partial(functools.partial, operator.add)),
+            "as many slots, filled": build_with(fill),
             **with_dask({"dask.delayed": build_dask}),
         },
         at_least={"functools.partial": 1 / 5, "dask.delayed": 120},
@@ -84,6 +113,7 @@ BENCHMARKS = [
         {
             OURS: run_ours(add_on_loop),
             "plain calls": call_plainly,
+            "calls in contexts of their own": call_in_contexts,
             **with_dask({"dask sync": run_dask("sync")}),
         },
         at_least={"dask sync": 50},

@@ -53,6 +53,16 @@ def sum_gather(function: _Function) -> Contender:
     return lambda items: timed_on_loop(functools.partial(work, items))
 
 
+def sum_in_turn(function: _Function) -> Contender:
+    """Run and sum in one task, one after another: what the coroutines take by themselves."""
+
+    async def work(items: int) -> None:
+        results = [await function(number) for number in range(items)]
+        assert sum(results) == items * (items - 1) // 2
+
+    return lambda items: timed_on_loop(functools.partial(work, items))
+
+
 def call_compiled(function: _Function) -> Contender:
     """Call a compiled graph of a hundred nodes, `items` nodes in all; compiling is not measured."""
     first, node_of, total = Input("first"), delayed(function), delayed(sum, executor="loop")
@@ -76,7 +86,12 @@ def call_task_groups(function: _Function) -> Contender:
 
 
 def _three(function: _Function) -> dict[str, Contender]:
-    return {OURS: sum_ours(function), "TaskGroup": sum_task_group(function), "gather": sum_gather(function)}
+    return {
+        OURS: sum_ours(function),
+        "TaskGroup": sum_task_group(function),
+        "gather": sum_gather(function),
+        "in turn, in one task": sum_in_turn(function),
+    }
 
 
 def _requests(function: _Function) -> dict[str, Contender]:
