@@ -127,7 +127,8 @@ def may_gain(needed: Sequence[int]) -> Pieces[bool]:
     peak = total = done = 0
     for some in cut(needed, 4 * PIECE):
         taken = list(accumulate(some, initial=total))
-        peak = max(peak, max(map(sub, range(done, done + len(taken)), taken)))
+        alive = map(sub, range(done, done + len(taken)), taken)
+        peak = max(peak, *alive)
         total, done = taken[-1], done + len(some)
         yield
     balanced = 2 * widest
