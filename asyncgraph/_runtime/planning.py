@@ -12,7 +12,6 @@ import contextlib
 import gc
 import time
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any
 
 from asyncgraph._graph.node import Node
@@ -59,10 +58,15 @@ def plan_for_calls(outputs: Iterable[Node[Any]]) -> Plan:
 def done_in(seconds: float, pieces: Pieces[Any]) -> bool:
     """Do as many pieces as there is time for, one at least; whether those were all."""
     until = time.monotonic() + seconds
-    # Small graphs take a few pieces, and next to no time.
-    for _ in islice(pieces, _FEW):
+    few = _FEW
+    for _ in pieces:
         if time.monotonic() > until:
             return False
+        few -= 1
+        if not few:
+            break
+    else:
+        return True  # of a small graph there is nothing that the collector would have to be kept from
     with _without_collector():
         for _ in pieces:
             if time.monotonic() > until:

@@ -144,6 +144,25 @@ async def test_the_collector_is_as_it_was(collects):
         (gc.enable if was_enabled else gc.disable)()
 
 
+async def test_a_small_graph_leaves_the_collector_alone(monkeypatch):
+    """What is young stays young, so that garbage of small runs is found at once."""
+    monkeypatch.setattr(planning.gc, "freeze", None)  # not callable
+    assert await inc(inc(1)) == 3
+
+
+async def test_what_is_planned_is_old(monkeypatch):
+    """The collector need not look at it again; unless the program has frozen objects, which stay frozen."""
+    frozen: list[None] = []
+    monkeypatch.setattr(planning.gc, "freeze", lambda: frozen.append(None))
+    monkeypatch.setattr(planning, "_is_frozen", False)
+    assert await count([inc(number) for number in range(30 * MANY)]) == 30 * MANY
+    assert frozen
+    frozen.clear()
+    monkeypatch.setattr(planning.gc, "get_freeze_count", lambda: 1)
+    assert await count([inc(number) for number in range(30 * MANY)]) == 30 * MANY
+    assert not frozen
+
+
 async def test_a_fault_in_planning(monkeypatch, a_piece_a_turn):
     """One of ours, in a later turn, is an InternalError, and the run is over."""
 
