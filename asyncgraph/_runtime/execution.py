@@ -74,8 +74,8 @@ def is_inside(lanes: Lanes) -> bool:
 class Execution:
     """One execution of a plan.
 
-    A plan whose nodes all run on the loop, or all in a thread and are tiny, goes the straight way as far
-    as that leads. Everything else, and what is left of it, is done as the scheduler says: coroutines by
+    A plan whose nodes run on the loop, or in threads and are tiny, goes the straight way as far as that
+    leads (see `way`). Everything else, and what is left of it, is done as the scheduler says: coroutines by
     runners, short thread calls in a window, inline and process calls one by one.
 
     Args:
@@ -162,8 +162,12 @@ class Execution:
 
     def _go_on_preparing(self) -> None:
         """Prepare for a slice; small graphs take less."""
-        assert self._preparation is not None
-        if done_in(slices.SLICE, self._preparation):
+        preparation = self._preparation
+        assert preparation is not None
+        is_done = done_in(slices.SLICE, preparation)
+        if self._preparation is not preparation:
+            return  # a finalizer of the user's has stopped the execution meanwhile
+        if is_done:
             self._prepared()
         else:
             self.wake()

@@ -112,6 +112,30 @@ async def test_what_fails_while_a_scheduler_is_made(a_piece_a_turn, is_last):
     assert results[1] == 1
 
 
+@pytest.mark.parametrize("has_others", [False, True])
+async def test_a_finalizer_that_stops_a_run_while_it_is_planned(monkeypatch, has_others):
+    """Nothing begins after that."""
+    calls: list[int] = []
+    going: list[Any] = []
+    original = planning.Plan.in_pieces
+
+    def in_pieces(outputs: Any) -> Any:
+        pieces = original(outputs)
+        yield
+        if going:
+            going[0].cancel()
+        return (yield from pieces)
+
+    node = count([delayed(calls.append, executor="loop")(1), *([in_thread(1)] if has_others else [])])
+    monkeypatch.setattr(planning.Plan, "in_pieces", in_pieces)
+    monkeypatch.setattr(slices, "SLICE", -1)
+    going.append(start(node))
+    monkeypatch.setattr(slices, "SLICE", 0.002)
+    with pytest.raises(asyncio.CancelledError):
+        await going[0]
+    assert calls == []
+
+
 async def test_inputs_of_a_large_graph(a_piece_a_turn):
     """They are found when it has been planned; awaiting the run says so."""
     node = count([inc(Input("x")), wide(inc)])
