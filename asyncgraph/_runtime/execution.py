@@ -166,8 +166,10 @@ class Execution:
         assert preparation is not None
         is_done = done_in(slices.SLICE, preparation)
         if self._preparation is not preparation:
-            return  # a finalizer of the user's has stopped the execution meanwhile
-        if is_done:
+            # A finalizer of the user's has stopped the execution meanwhile: so is what there is now.
+            self._stop_straight()
+            self._cancel_tasks()
+        elif is_done:
             self._prepared()
         else:
             self.wake()
