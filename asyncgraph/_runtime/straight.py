@@ -198,7 +198,8 @@ class Straight:
                     elif dependencies:
                         args, kwargs = self.arguments(node, position - 1)
                     if is_async:
-                        value = await function.call(*args, **kwargs)
+                        # To pass on an empty mapping takes a tenth of what a small node does.
+                        value = await (function.call(*args, **kwargs) if kwargs else function.call(*args))
                         # Two quick looks in place of the call, most of the time.
                         if (has_variables or own != base) and not runner.is_clean():
                             return value, None
