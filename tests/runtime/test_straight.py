@@ -219,6 +219,31 @@ async def test_what_can_begin_does_while_others_are_suspended():
     assert sorted(begun[:3]) == [2, 3, 4]
 
 
+async def test_a_slot_that_is_not_needed_any_more():
+    """One that a run waited for, and need not have in the end, is free for others while it goes on."""
+    held, stepped, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def wait(event: asyncio.Event) -> None:
+        await event.wait()
+
+    async def end() -> None:
+        ended.set()
+
+    # Short, as far as is known: for long ones the scheduler would be asked who goes first.
+    wait_for, then = tiny(wait), tiny(end)
+    async with Runtime(concurrency=2) as runtime:
+        going = runtime.start([wait_for(held), wait_for(stepped), then()])
+        for _ in range(5):  # both slots are taken, and one more is wanted
+            await asyncio.sleep(0)
+        stepped.set()
+        await ended.wait()
+        async with asyncio.timeout(SECONDS):
+            assert await runtime.compute(KINDS["later"]("other")) == ("other",)
+        assert not going.done()
+        held.set()
+        await going
+
+
 @pytest.mark.parametrize("concurrency", [1, 2])
 async def test_a_plain_function_needs_no_slot(concurrency):
     """It runs while all slots are taken by coroutines that wait for it."""
