@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -140,6 +141,25 @@ async def test_the_collector_is_as_it_was(collects):
         await node
         assert set(seen) == {collects}
         assert gc.isenabled() is collects
+    finally:
+        (gc.enable if was_enabled else gc.disable)()
+
+
+async def test_small_graphs_leave_the_collector_alone():
+    """However many are computed, garbage is found as it always is."""
+
+    class Garbage:
+        def __init__(self) -> None:
+            self.myself = self
+
+    made: weakref.WeakSet[Garbage] = weakref.WeakSet()
+    was_enabled = gc.isenabled()
+    gc.enable()
+    try:
+        for _ in range(5_000):
+            made.add(Garbage())
+            assert await later() == 1
+        assert len(made) < 4_000
     finally:
         (gc.enable if was_enabled else gc.disable)()
 
