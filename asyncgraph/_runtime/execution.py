@@ -321,8 +321,9 @@ class Execution:
             if self.is_scheduled and not self.is_stopping:
                 self.begin_others()
                 self._coroutines.begin()
-                if not self._is_awake:
-                    self.lanes.renounce(self)
+            if not self._is_awake:
+                self.lanes.renounce(self)
+            if self.is_scheduled and not self.is_stopping:
                 self._check_progress()
         except GraphError as error:
             self._give_up(error)  # found while it was being planned
