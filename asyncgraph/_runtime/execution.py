@@ -324,14 +324,12 @@ class Execution:
                 self._go_on_preparing()
             elif self._way is not None and not self._way.is_left:
                 self._way.see_to_it()
-                # Unless somebody has yet to come for it, a slot that is promised is not needed.
-                if not self._coroutines.waiting:
-                    self.lanes.renounce(self)
             if self.is_scheduled and not self.is_stopping:
                 self.begin_others()
                 self._coroutines.begin()
-                if not self._is_awake:
-                    self.lanes.renounce(self)
+            if not self._is_awake:
+                self.lanes.renounce(self)
+            if self.is_scheduled and not self.is_stopping:
                 self._check_progress()
         except GraphError as error:
             self._give_up(error)  # found while it was being planned

@@ -58,15 +58,17 @@ def plan_for_calls(outputs: Iterable[Node[Any]]) -> Plan:
 def done_in(seconds: float, pieces: Pieces[Any]) -> bool:
     """Do as many pieces as there is time for, one at least; whether those were all."""
     until = time.monotonic() + seconds
-    few = _FEW
+    # Small graphs take a few pieces, and next to no time. They leave the collector alone: a service that
+    # computes one for each request would otherwise never let it come to its turn.
+    left = _FEW
     for _ in pieces:
         if time.monotonic() > until:
             return False
-        few -= 1
-        if not few:
+        left -= 1
+        if not left:
             break
     else:
-        return True  # of a small graph there is nothing that the collector would have to be kept from
+        return True
     with _without_collector():
         for _ in pieces:
             if time.monotonic() > until:

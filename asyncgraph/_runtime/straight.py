@@ -57,6 +57,10 @@ class Walkers(Protocol):
         """Before coroutines: whether the runner has a slot, unless another run is to have it first."""
         ...
 
+    def let_others(self, runner: Runner) -> None:
+        """Before others have their turn: give the runner's slot back, if another run waits for it."""
+        ...
+
     async def next_turn(self) -> bool:
         """Let the loop serve others; False, and at once, if there are enough who wait for that."""
         ...
@@ -161,6 +165,7 @@ class Straight:
                         suspended = None
                     until = slice_.until or slice_.end()
                     if now > until:
+                        walkers.let_others(runner)
                         runner.task = None
                         if not await walkers.next_turn() or self._has_been_left():
                             return None

@@ -12,9 +12,11 @@ import pytest
 from asyncgraph import Runtime, compute, delayed, start
 from asyncgraph._runtime import coroutines, execution, slices, straight
 from asyncgraph.executors.thread import ThreadExecutor
-from tests.runtime.durations import long
+from tests.runtime.durations import long, tiny
 
 MANY = 100_000
+
+SECONDS = 20
 
 
 class Gate:
@@ -153,6 +155,64 @@ async def test_a_run_that_was_woken_and_is_cancelled_leaves_its_turn_too():
             await second
         assert slots.used == 0
     assert gate.entered == ["a", "c"]
+
+
+@pytest.mark.parametrize("suspends", [False, True])
+@pytest.mark.parametrize("concurrency", [1, 2])
+async def test_runs_on_the_straight_way_take_turns(concurrency, suspends):
+    """Also runs whose nodes are too short for a scheduler end, none of them long before the others."""
+    order = []
+
+    async def work(name):
+        order.append(name)
+        if suspends:
+            await asyncio.sleep(0)
+
+    node = tiny(work)  # whoever goes first is of no account: nothing calls for a scheduler
+    async with Runtime(concurrency=concurrency), asyncio.timeout(SECONDS):
+        going = [start([node(name) for _ in range(10)]) for name in "abc"]
+        for each in going:
+            await each
+    assert sorted(order) == sorted("abc" * 10)
+    if suspends:
+        assert set(order[:12]) == set("abc")
+
+
+async def test_a_slot_that_came_too_late_goes_on_to_the_next():
+    """A run on the straight way that has begun its last node wants no slot any more, and keeps none."""
+    some_turns = tiny(turns)
+    for first, second in itertools.product(range(1, 5), repeat=2):
+        is_set = asyncio.Event()
+
+        async def set_it(is_set=is_set):
+            is_set.set()
+
+        async with Runtime(concurrency=2), asyncio.timeout(SECONDS):
+            waits = start([some_turns(first), tiny(is_set.wait)()])
+            sets = start([some_turns(second), tiny(set_it)()])
+            await sets
+            await waits
+
+
+async def test_a_slot_is_not_kept_for_plain_functions(monkeypatch):
+    """Who has run a coroutine, and has plain functions to call for long, leaves the slot to other runs."""
+    monkeypatch.setattr(slices, "SLICE", 0)
+    count = delayed(lambda value: value + 1, executor="loop")
+
+    @delayed
+    async def one():
+        return 1
+
+    node = one()
+    for _ in range(2_000):
+        node = count(node)
+    async with Runtime(concurrency=1), asyncio.timeout(SECONDS):
+        long_one = start(node)
+        await turns(20)
+        assert long_one.statistics().finished
+        assert await one() == 1
+        assert not long_one.done()
+        assert await long_one == 2_001
 
 
 async def test_many_runs_at_the_lowest_limits_all_end():

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -168,10 +169,23 @@ async def test_the_collector_is_as_it_was(collects):
         (gc.enable if was_enabled else gc.disable)()
 
 
-async def test_a_small_graph_leaves_the_collector_alone(monkeypatch):
-    """What is young stays young, so that garbage of small runs is found at once."""
-    monkeypatch.setattr(planning.gc, "freeze", None)  # not callable
-    assert await inc(inc(1)) == 3
+async def test_small_graphs_leave_the_collector_alone():
+    """However many are computed, garbage is found as it always is."""
+
+    class Garbage:
+        def __init__(self) -> None:
+            self.myself = self
+
+    made: weakref.WeakSet[Garbage] = weakref.WeakSet()
+    was_enabled = gc.isenabled()
+    gc.enable()
+    try:
+        for _ in range(5_000):
+            made.add(Garbage())
+            assert await later() == 1
+        assert len(made) < 4_000
+    finally:
+        (gc.enable if was_enabled else gc.disable)()
 
 
 async def test_what_is_planned_is_old(monkeypatch):
