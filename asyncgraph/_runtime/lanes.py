@@ -65,6 +65,7 @@ class Lanes:
             THREAD: Lane(ThreadExecutor, threads, loop),
             PROCESS: Lane(_make_process_executor, processes, loop),
         }
+        self._slots = tuple([lane.slots for lane in self._lanes.values()])
 
     def __getitem__(self, number: int) -> Lane:
         return self._lanes[number]
@@ -77,13 +78,15 @@ class Lanes:
 
     def renounce(self, claimant: Claimant) -> None:
         """The claimant does not want what slots are promised to it now."""
-        for lane in self._lanes.values():
-            lane.slots.renounce(claimant)
+        for slots in self._slots:
+            if slots.promised:  # without the call, nearly always
+                slots.renounce(claimant)
 
     def forget(self, claimant: Claimant) -> None:
         """The claimant begins nothing more and waits for no slot."""
-        for lane in self._lanes.values():
-            lane.slots.forget(claimant)
+        for slots in self._slots:
+            if slots.waiting or slots.promised:
+                slots.forget(claimant)
 
     def will_wake(self, claimant: Claimant) -> bool:
         """Whether the claimant is going to be woken, or has been, for a slot."""

@@ -27,20 +27,21 @@ class Slots:
         capacity: How many there are.
         used: How many are taken. It can exceed the capacity: see `claim`.
         waiting: Who waits for one, in order of asking.
+        promised: Who has been promised one, and woken.
     """
 
-    __slots__ = ("_promised", "capacity", "used", "waiting")
+    __slots__ = ("capacity", "promised", "used", "waiting")
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.used = 0
         self.waiting: dict[Claimant, None] = {}
-        self._promised: set[Claimant] = set()
+        self.promised: set[Claimant] = set()
 
     @property
     def free(self) -> int:
         """How many are neither taken nor promised."""
-        return max(self.capacity - self.used - len(self._promised), 0)
+        return max(self.capacity - self.used - len(self.promised), 0)
 
     def claim(self, claimant: Claimant, *, must_have: bool) -> bool:
         """Take a slot, or be remembered and woken later.
@@ -50,9 +51,9 @@ class Slots:
             must_have: Take one even if none is free. A run inside a node of another run does this
                 for its first call, because the slot it would wait for may be that node's own.
         """
-        if claimant in self._promised:
-            self._promised.remove(claimant)
-        elif self.used + len(self._promised) >= self.capacity and not must_have:
+        if claimant in self.promised:
+            self.promised.remove(claimant)
+        elif self.used + len(self.promised) >= self.capacity and not must_have:
             self.waiting[claimant] = None
             return False
         self.used += 1
@@ -72,15 +73,14 @@ class Slots:
 
     def renounce(self, claimant: Claimant) -> None:
         """The claimant does not want the slot that was promised to it, if one was."""
-        if claimant in self._promised:
-            self._promised.remove(claimant)
+        if claimant in self.promised:
+            self.promised.remove(claimant)
             self._promise()
 
     def forget(self, claimant: Claimant) -> None:
         """The claimant is over and wants no slot any more."""
-        if self.waiting or self._promised:
-            self.waiting.pop(claimant, None)
-            self.renounce(claimant)
+        self.waiting.pop(claimant, None)
+        self.renounce(claimant)
 
     def is_wanted_besides(self, claimant: Claimant) -> bool:
         """Whether somebody else waits for a slot."""
@@ -88,11 +88,11 @@ class Slots:
 
     def will_wake(self, claimant: Claimant) -> bool:
         """Whether the claimant waits for a slot, or has been woken for one."""
-        return claimant in self.waiting or claimant in self._promised
+        return claimant in self.waiting or claimant in self.promised
 
     def _promise(self) -> None:
-        while self.waiting and self.used + len(self._promised) < self.capacity:
+        while self.waiting and self.used + len(self.promised) < self.capacity:
             claimant = next(iter(self.waiting))
             del self.waiting[claimant]
-            self._promised.add(claimant)
+            self.promised.add(claimant)
             claimant.wake()

@@ -144,7 +144,7 @@ async def test_a_run_that_was_woken_and_is_cancelled_leaves_its_turn_too():
         original = second._execution.wake
 
         def wake():
-            if second._execution in slots._promised:
+            if second._execution in slots.promised:
                 second.cancel()
             original()
 

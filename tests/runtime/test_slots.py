@@ -165,8 +165,8 @@ class SlotsMachine(RuleBasedStateMachine):
     def claim(self, number, must_have):
         """One asks for a slot."""
         claimant = self.claimants[number]
-        was_promised = claimant in self.slots._promised
-        free = self.slots.capacity - self.slots.used - len(self.slots._promised)
+        was_promised = claimant in self.slots.promised
+        free = self.slots.capacity - self.slots.used - len(self.slots.promised)
         got = self.slots.claim(claimant, must_have=must_have)
         assert got == (was_promised or must_have or free > 0)
         self.held[claimant] += got
@@ -208,7 +208,7 @@ class SlotsMachine(RuleBasedStateMachine):
         slots = self.slots
         assert slots.used == sum(self.held.values())
         assert list(slots.waiting) == self.asked
-        assert not slots.waiting or slots.used + len(slots._promised) >= slots.capacity
+        assert not slots.waiting or slots.used + len(slots.promised) >= slots.capacity
 
 
 TestSlotsMachine = SlotsMachine.TestCase
