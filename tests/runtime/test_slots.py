@@ -173,6 +173,14 @@ class SlotsMachine(RuleBasedStateMachine):
         if not got and claimant not in self.asked:
             self.asked.append(claimant)
 
+    @rule(number=st.integers(0, 3), most=st.integers(0, 4))
+    def claim_free(self, number, most):
+        """One takes several at once, as far as they are free; what is promised is not."""
+        free = max(self.slots.capacity - self.slots.used - len(self.slots.promised), 0)
+        got = self.slots.claim_free(most)
+        assert got == min(most, free)
+        self.held[self.claimants[number]] += got
+
     @precondition(lambda self: any(self.held.values()))
     @rule(data=st.data())
     def give_back(self, data):
