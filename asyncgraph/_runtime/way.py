@@ -248,7 +248,8 @@ class Way:
         """Begin nothing more, in an execution that is being stopped and needs no scheduler."""
         if not self.is_left:
             self._end()
-            self._forget_values()
+            # Not now: a finalizer may stop it while the arguments of a node are being put together.
+            self._owner.loop.call_soon(self._forget_values)
 
     def _leave(self) -> None:
         """Let the scheduler take over."""

@@ -251,6 +251,43 @@ async def test_a_run_that_is_cancelled_at_each_turn(kind):
         assert counts.finished + counts.cancelled == counts.nodes == 3
 
 
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_value_whose_finalizer_cancels_the_run(is_async, shared):
+    """Nothing begins after that, and nobody hears of an error that is none of the user's."""
+    complaints: list[Any] = []
+    calls: list[int] = []
+
+    class Last:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def __del__(self) -> None:
+            if self.number == cancels_at:
+                going.cancel()
+                calls.clear()
+
+    def make(number: int, *values: Any) -> Last:
+        calls.append(number)
+        return Last(number)
+
+    async def make_async(number: int, *values: Any) -> Last:
+        return make(number, *values)
+
+    function = delayed(make_async) if is_async else delayed(make, executor="loop")
+    nodes = [function(0)]
+    for number in range(1, 20):
+        nodes.append(function(number, *nodes[-2:] if shared else nodes[-1:]))
+    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+    for number in range(15):
+        cancels_at = number
+        going = start(nodes[-1])
+        with pytest.raises(asyncio.CancelledError):
+            await going
+        assert len(calls) <= 1  # the node that was being begun
+    assert not complaints
+
+
 async def test_statistics_on_the_way():
     """A run says how far it is, on the straight way as well."""
     seen = []
