@@ -235,6 +235,7 @@ class Way:
                 return
             self._leave()
         self._stretch = None
+        self._forget_values()
         if error is not None:
             # The executor could not begin; the scheduler's next call will meet that error, too.
             assert stretch.last < 0, "an executor has failed after a call"

@@ -375,6 +375,25 @@ async def test_a_call_that_is_not_tiny_after_all(where):
         assert await going == list(range(50))
 
 
+async def test_values_behind_a_call_that_is_not_tiny_are_dropped():
+    """What was there when the way was left is kept no longer than by the scheduler."""
+    go = threading.Event()
+    things: list[weakref.ref[Thing]] = []
+
+    def make() -> Thing:
+        thing = Thing()
+        things.append(weakref.ref(thing))
+        return thing
+
+    hold = tiny(delayed(lambda: go.wait(SECONDS), executor="thread"))
+    use = tiny(delayed(lambda *_: None, executor="thread"))
+    is_alive = delayed(lambda _: things[0]() is not None, executor="loop")
+    thing = tiny(delayed(make, executor="thread"))()
+    async with Runtime(threads=2):
+        alive, _ = await compute(is_alive(use(thing, hold())), tiny(delayed(go.set, executor="thread"))())
+    assert not alive
+
+
 @pytest.mark.parametrize("kind", ["value", "failure", "node", "coroutine"])
 @pytest.mark.parametrize("is_left", [False, True])
 async def test_what_a_node_in_the_thread_gives(kind, is_left):
