@@ -74,8 +74,8 @@ def is_inside(lanes: Lanes) -> bool:
 class Execution:
     """One execution of a plan.
 
-    A plan whose nodes all run on the loop, or all in a thread and are tiny, goes the straight way as far
-    as that leads. Everything else, and what is left of it, is done as the scheduler says: coroutines by
+    A plan whose nodes all run on the loop, or are tiny where they are for threads, goes the straight way as
+    far as that leads. Everything else, and what is left of it, is done as the scheduler says: coroutines by
     runners, short thread calls in a window, inline and process calls one by one.
 
     Args:
