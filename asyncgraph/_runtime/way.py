@@ -97,6 +97,8 @@ class Way:
         self._stretch: Stretch | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._short_ones = 0
+        # From which node on it is asked again whether it may matter who goes first.
+        self._asks_at = 0
 
     @property
     def is_left(self) -> bool:
@@ -178,11 +180,19 @@ class Way:
         self._leave_if_stalled()
         if self.is_left or not straight.is_next_ready():
             return
-        if may_be_urgent(self._plan, self._owner.lanes, self._lane_of):
+        if self._may_be_urgent():
             self._leave()
             return
         if not coroutines.begin() and not straight.is_next_async:
             self._leave()  # a plain function needs no slot, and there is none
+
+    def _may_be_urgent(self) -> bool:
+        """Whether it may matter who goes first, as far as is known by now."""
+        # All functions are looked at: no more often than as many nodes have begun.
+        if self._straight.position < self._asks_at:
+            return False
+        self._asks_at = self._straight.position + len(self._lane_of)
+        return may_be_urgent(self._plan, self._owner.lanes, self._lane_of)
 
     def _leave_if_stalled(self) -> None:
         """Let the scheduler see what else can begin, if the next node cannot."""

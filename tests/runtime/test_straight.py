@@ -339,6 +339,17 @@ async def test_values_are_dropped_after_their_last_use(suspends, shared):
     assert alive == [0] * 5
 
 
+async def test_functions_are_not_looked_at_for_every_node(monkeypatch):
+    """Many functions do not make it slow to decide that the way may be gone on with."""
+    asked = []
+    may_be_urgent = way.may_be_urgent
+    monkeypatch.setattr(way, "may_be_urgent", lambda *args: asked.append(args) or may_be_urgent(*args))
+    nodes = [tiny(_copies(_join_later))(str(number)) for number in range(100)]
+    async with Runtime(concurrency=1):
+        assert await compute(nodes) == [(str(number),) for number in range(100)]
+    assert len(asked) <= 2
+
+
 # -- in one thread
 
 
