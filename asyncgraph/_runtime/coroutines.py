@@ -167,7 +167,8 @@ class Coroutines:
 
     def cover(self, runner: Runner) -> bool:
         """Whether the runner has a slot, or gets one; other runs that wait for one come first."""
-        self.let_others(runner)
+        if self._slots.waiting:
+            self.let_others(runner)
         return runner.has_slot or self.claim_for(runner)
 
     def let_others(self, runner: Runner) -> None:
@@ -175,9 +176,7 @@ class Coroutines:
 
         Two runs whose runners gave back what they have just got would wake each other for ever.
         """
-        slots = self._slots
-        is_wanted = slots.waiting and slots.is_wanted_besides(self._owner)
-        if is_wanted and runner.has_slot and runner.task is not None:
+        if runner.has_slot and runner.task is not None and self._slots.is_wanted_besides(self._owner):
             self._give_back(runner)
 
     def _give_back(self, runner: Runner) -> None:

@@ -162,17 +162,11 @@ class Execution:
 
     def _go_on_preparing(self) -> None:
         """Prepare for a slice; small graphs take less."""
-        preparation = self._preparation
-        assert preparation is not None
-        is_done = done_in(slices.SLICE, preparation)
-        if self._preparation is not preparation:
-            # A finalizer of the user's has stopped the execution meanwhile: so is what there is now.
-            self._stop_straight()
-            self._cancel_tasks()
-        elif is_done:
-            self._prepared()
-        else:
+        assert self._preparation is not None
+        if not done_in(slices.SLICE, self._preparation):
             self.wake()
+        elif not self.is_stopping:  # a finalizer may have done that meanwhile
+            self._prepared()
 
     def _prepared(self) -> None:
         """All has been prepared, or need not be, because the execution is being stopped."""
@@ -195,7 +189,8 @@ class Execution:
             return
         if not plan.is_tree:
             yield from plan.last_uses_in_pieces()
-        self._way = Way(self, plan, given, self._lane_of, self._coroutines, self._threads)
+        if not self.is_stopping:
+            self._way = Way(self, plan, given, self._lane_of, self._coroutines, self._threads)
 
     def work_as_runner(self) -> Coroutine[Any, Any, None]:
         """What a further runner for coroutines is to do."""
@@ -291,11 +286,13 @@ class Execution:
             known.update([(number[node], value) for node, value in items])
             yield
         first = yield from urgency(plan, self.lanes, self._lane_of)
-        self.scheduler = yield from Scheduler.in_pieces(
+        scheduler = yield from Scheduler.in_pieces(
             plan.dependencies, plan.dependents, lanes, plan.outputs, begun, known, running, first
         )
-        self.is_scheduled = True
-        self._note_queues()
+        if not self.is_stopping:
+            self.scheduler = scheduler
+            self.is_scheduled = True
+            self._note_queues()
 
     def _stop_straight(self) -> None:
         if self._way is not None:

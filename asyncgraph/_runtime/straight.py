@@ -1,10 +1,10 @@
 """The straight way through a graph: one node after the other, in the order of the plan.
 
-Where all nodes run on the event loop, or all in threads and none takes longer than to hand it over, nothing
+Where all nodes run on the event loop, or in threads and take no longer there than to hand them over, nothing
 has to be scheduled: the order of the plan is the order of execution, and a dictionary of values is all the
 state there is. That is several times as fast as asking the scheduler about each node. As soon as a node
-suspends, fails, takes long or returns something unusual, the execution makes a scheduler of what has been
-done so far, and goes on with that.
+fails, takes long in a thread, returns something unusual or keeps those behind it waiting, the execution makes
+a scheduler of what has been done so far, and goes on with that.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from asyncgraph._graph.pieces import Pieces
 from asyncgraph._graph.plan import Plan
 from asyncgraph._runtime.lanes import INLINE, Lanes
 
-__all__ = ["urgency"]
+__all__ = ["may_be_urgent", "urgency"]
 
 # For calls that are shorter on average, in seconds, who goes first is of no account: to work it out
 # takes 3 µs a node.

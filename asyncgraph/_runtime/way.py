@@ -97,6 +97,8 @@ class Way:
         self._stretch: Stretch | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._short_ones = 0
+        # From which node on it is asked again whether it may matter who goes first.
+        self._asks_at = 0
 
     @property
     def is_left(self) -> bool:
@@ -178,11 +180,19 @@ class Way:
         self._leave_if_stalled()
         if self.is_left or not straight.is_next_ready():
             return
-        if may_be_urgent(self._plan, self._owner.lanes, self._lane_of):
+        if self._may_be_urgent():
             self._leave()
             return
         if not coroutines.begin() and not straight.is_next_async:
             self._leave()  # a plain function needs no slot, and there is none
+
+    def _may_be_urgent(self) -> bool:
+        """Whether it may matter who goes first, as far as is known by now."""
+        # All functions are looked at: no more often than as many nodes have begun.
+        if self._straight.position < self._asks_at:
+            return False
+        self._asks_at = self._straight.position + len(self._lane_of)
+        return may_be_urgent(self._plan, self._owner.lanes, self._lane_of)
 
     def _leave_if_stalled(self) -> None:
         """Let the scheduler see what else can begin, if the next node cannot."""
@@ -235,6 +245,7 @@ class Way:
                 return
             self._leave()
         self._stretch = None
+        self._forget_values()
         if error is not None:
             # The executor could not begin; the scheduler's next call will meet that error, too.
             assert stretch.last < 0, "an executor has failed after a call"
@@ -248,7 +259,8 @@ class Way:
         """Begin nothing more, in an execution that is being stopped and needs no scheduler."""
         if not self.is_left:
             self._end()
-            self._forget_values()
+            # Not now: a finalizer may stop it while the arguments of a node are being put together.
+            self._owner.loop.call_soon(self._forget_values)
 
     def _leave(self) -> None:
         """Let the scheduler take over."""

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from asyncgraph import Input, compute, delayed, start
+from asyncgraph._graph.pieces import Pieces
 from asyncgraph._graph.scheduler import Scheduler
-from asyncgraph._runtime import planning, slices
+from asyncgraph._runtime import execution, planning, slices
 from asyncgraph.errors import GraphError, InternalError
 
 MANY = 3_000
@@ -82,6 +83,45 @@ async def test_cancelled_at_any_turn(a_piece_a_turn, build, node_of):
             await going
         statistics = going.statistics()
         assert statistics.finished + statistics.cancelled == statistics.nodes
+
+
+@pytest.mark.parametrize("node_of", [inc, later, in_thread], ids=["loop", "later", "thread"])
+async def test_cancelled_within_a_piece(monkeypatch, a_piece_a_turn, node_of):
+    """As a finalizer may do it that the collector calls: nothing begins after that."""
+    done_in = execution.done_in
+    going: list[Any] = []
+
+    def cancelling(seconds: float, pieces: Pieces[Any]) -> bool:
+        return done_in(seconds, cancelling_pieces(pieces))
+
+    def cancelling_pieces(pieces: Pieces[Any]) -> Pieces[None]:
+        nonlocal left
+        while True:
+            left -= 1
+            if left <= 0 and going:
+                going.pop().cancel()
+            try:
+                next(pieces)
+            except StopIteration:
+                return
+            yield
+
+    monkeypatch.setattr(execution, "done_in", cancelling)
+    node = wide(node_of)
+    for number in range(100):
+        left = number
+        run = start(node)
+        going.append(run)
+        try:
+            await run
+        except asyncio.CancelledError:
+            statistics = run.statistics()
+            assert statistics.finished + statistics.cancelled == statistics.nodes
+            assert not statistics.finished or node_of is later
+        else:
+            break
+    assert left > 0
+    assert number > 5
 
 
 async def test_what_ends_while_a_scheduler_is_made(a_piece_a_turn):

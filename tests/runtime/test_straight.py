@@ -276,6 +276,43 @@ async def test_a_run_that_is_cancelled_at_each_turn(kind):
         assert counts.finished + counts.cancelled == counts.nodes == 3
 
 
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_value_whose_finalizer_cancels_the_run(is_async, shared):
+    """Nothing begins after that, and nobody hears of an error that is none of the user's."""
+    complaints: list[Any] = []
+    calls: list[int] = []
+
+    class Last:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def __del__(self) -> None:
+            if self.number == cancels_at:
+                going.cancel()
+                calls.clear()
+
+    def make(number: int, *values: Any) -> Last:
+        calls.append(number)
+        return Last(number)
+
+    async def make_async(number: int, *values: Any) -> Last:
+        return make(number, *values)
+
+    function = delayed(make_async) if is_async else delayed(make, executor="loop")
+    nodes = [function(0)]
+    for number in range(1, 20):
+        nodes.append(function(number, *nodes[-2:] if shared else nodes[-1:]))
+    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+    for number in range(15):
+        cancels_at = number
+        going = start(nodes[-1])
+        with pytest.raises(asyncio.CancelledError):
+            await going
+        assert len(calls) <= 1  # the node that was being begun
+    assert not complaints
+
+
 async def test_statistics_on_the_way():
     """A run says how far it is, on the straight way as well."""
     seen = []
@@ -327,6 +364,17 @@ async def test_values_are_dropped_after_their_last_use(suspends, shared):
     assert alive == [0] * 5
 
 
+async def test_functions_are_not_looked_at_for_every_node(monkeypatch):
+    """Many functions do not make it slow to decide that the way may be gone on with."""
+    asked = []
+    may_be_urgent = way.may_be_urgent
+    monkeypatch.setattr(way, "may_be_urgent", lambda *args: asked.append(args) or may_be_urgent(*args))
+    nodes = [tiny(_copies(_join_later))(str(number)) for number in range(100)]
+    async with Runtime(concurrency=1):
+        assert await compute(nodes) == [(str(number),) for number in range(100)]
+    assert len(asked) <= 2
+
+
 # -- in one thread
 
 
@@ -361,6 +409,25 @@ async def test_a_call_that_is_not_tiny_after_all(where):
         assert not going.done()
         go.set()
         assert await going == list(range(50))
+
+
+async def test_values_behind_a_call_that_is_not_tiny_are_dropped():
+    """What was there when the way was left is kept no longer than by the scheduler."""
+    go = threading.Event()
+    things: list[weakref.ref[Thing]] = []
+
+    def make() -> Thing:
+        thing = Thing()
+        things.append(weakref.ref(thing))
+        return thing
+
+    hold = tiny(delayed(lambda: go.wait(SECONDS), executor="thread"))
+    use = tiny(delayed(lambda *_: None, executor="thread"))
+    is_alive = delayed(lambda _: things[0]() is not None, executor="loop")
+    thing = tiny(delayed(make, executor="thread"))()
+    async with Runtime(threads=2):
+        alive, _ = await compute(is_alive(use(thing, hold())), tiny(delayed(go.set, executor="thread"))())
+    assert not alive
 
 
 @pytest.mark.parametrize("kind", ["value", "failure", "node", "coroutine"])
