@@ -160,10 +160,10 @@ class Execution:
 
     # -- before anything can begin
 
-    def _go_on_preparing(self) -> None:
+    def _go_on_preparing(self, *, is_large: bool = False) -> None:
         """Prepare for a slice; small graphs take less."""
         assert self._preparation is not None
-        if not done_in(slices.SLICE, self._preparation):
+        if not done_in(slices.SLICE, self._preparation, is_large=is_large):
             self.wake()
         elif not self.is_stopping:  # a finalizer may have done that meanwhile
             self._prepared()
@@ -318,13 +318,13 @@ class Execution:
         self.slice.close()
         try:
             if self._preparation is not None:
-                self._go_on_preparing()
+                self._go_on_preparing(is_large=True)
             elif self._way is not None and not self._way.is_left:
                 self._way.see_to_it()
             if self.is_scheduled and not self.is_stopping:
                 self.begin_others()
                 self._coroutines.begin()
-            if not self._is_awake:
+            if not self._is_awake or self._preparation is not None:
                 self.lanes.renounce(self)
             if self.is_scheduled and not self.is_stopping:
                 self._check_progress()

@@ -21,8 +21,8 @@ from asyncgraph.errors import GraphError
 
 __all__ = ["done_in", "plan_for_calls", "planned", "planning"]
 
-_FEW = 20
-"""Pieces of a graph that is small."""
+_MOST = 200
+"""How often all objects are moved between two full collections: as often as for a million nodes."""
 
 
 def planning(outputs: Iterable[Node[Any]]) -> Pieces[Plan]:
@@ -55,21 +55,17 @@ def plan_for_calls(outputs: Iterable[Node[Any]]) -> Plan:
     return plan
 
 
-def done_in(seconds: float, pieces: Pieces[Any]) -> bool:
-    """Do as many pieces as there is time for, one at least; whether those were all."""
+def done_in(seconds: float, pieces: Pieces[Any], *, is_large: bool) -> bool:
+    """Do as many pieces as there is time for, one at least; whether those were all.
+
+    Args:
+        seconds: How much time there is.
+        pieces: What to do.
+        is_large: Whether much of it has been done already. What is small leaves the collector alone: a
+            service that computes a small graph for each request would otherwise never let it have its turn.
+    """
     until = time.monotonic() + seconds
-    # Small graphs take a few pieces, and next to no time. They leave the collector alone: a service that
-    # computes one for each request would otherwise never let it come to its turn.
-    left = _FEW
-    for _ in pieces:
-        if time.monotonic() > until:
-            return False
-        left -= 1
-        if not left:
-            break
-    else:
-        return True
-    with _without_collector():
+    with _without_collector() if is_large else contextlib.nullcontext():
         for _ in pieces:
             if time.monotonic() > until:
                 return False
@@ -89,14 +85,22 @@ def _without_collector() -> Iterator[None]:
         gc.enable()
 
 
+# Whether the program has frozen objects; and how often all objects have been moved since the last full
+# collection, by the number of that.
 _is_frozen = False
+_moved = _collection = 0
 
 
 def _let_all_be_old() -> None:
     """Move all objects to the oldest generation, in no time; unless the program has frozen some of them."""
-    global _is_frozen
+    global _is_frozen, _moved, _collection
     # Asked once: to count what is frozen takes long where it is much.
     _is_frozen = _is_frozen or gc.get_freeze_count() > 0
-    if not _is_frozen:
+    collections = gc.get_stats()[2]["collections"]
+    if collections != _collection:
+        _collection, _moved = collections, 0
+    # What is moved does not count towards the next full collection, which has to come all the same.
+    if not _is_frozen and _moved < _MOST:
+        _moved += 1
         gc.freeze()
         gc.unfreeze()

@@ -91,8 +91,8 @@ async def test_cancelled_within_a_piece(monkeypatch, a_piece_a_turn, node_of):
     done_in = execution.done_in
     going: list[Any] = []
 
-    def cancelling(seconds: float, pieces: Pieces[Any]) -> bool:
-        return done_in(seconds, cancelling_pieces(pieces))
+    def cancelling(seconds: float, pieces: Pieces[Any], *, is_large: bool) -> bool:
+        return done_in(seconds, cancelling_pieces(pieces), is_large=is_large)
 
     def cancelling_pieces(pieces: Pieces[Any]) -> Pieces[None]:
         nonlocal left
@@ -228,17 +228,28 @@ async def test_small_graphs_leave_the_collector_alone():
         (gc.enable if was_enabled else gc.disable)()
 
 
-async def test_what_is_planned_is_old(monkeypatch):
+async def test_what_is_planned_is_old(monkeypatch, a_piece_a_turn):
     """The collector need not look at it again; unless the program has frozen objects, which stay frozen."""
-    frozen: list[None] = []
-    monkeypatch.setattr(planning.gc, "freeze", lambda: frozen.append(None))
+    moved: list[None] = []
+    monkeypatch.setattr(planning.gc, "freeze", lambda: moved.append(None))
     monkeypatch.setattr(planning, "_is_frozen", False)
-    assert await count([inc(number) for number in range(30 * MANY)]) == 30 * MANY
-    assert frozen
-    frozen.clear()
+    monkeypatch.setattr(planning, "_moved", 0)
+    node = wide(inc)
+    assert await node == MANY
+    assert moved
+    # Now and then the collector has its turn, or garbage would be old and never looked at.
+    monkeypatch.setattr(planning, "_MOST", 3)
+    monkeypatch.setattr(planning.gc, "get_stats", lambda: [{}, {}, {"collections": 1_000_000}])
+    moved.clear()
+    assert await node == MANY
+    assert len(moved) == 3
+    monkeypatch.setattr(planning.gc, "get_stats", lambda: [{}, {}, {"collections": 1_000_001}])
+    assert await node == MANY
+    assert len(moved) == 6
     monkeypatch.setattr(planning.gc, "get_freeze_count", lambda: 1)
-    assert await count([inc(number) for number in range(30 * MANY)]) == 30 * MANY
-    assert not frozen
+    monkeypatch.setattr(planning, "_moved", 0)
+    assert await node == MANY
+    assert len(moved) == 6
 
 
 async def test_a_fault_in_planning(monkeypatch, a_piece_a_turn):
