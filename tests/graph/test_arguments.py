@@ -389,3 +389,17 @@ def by_recursion(value):
         # A set without nodes stays the same object: another equal one may come in another order.
         return (kind(made) if count else value), count
     return value, 0
+
+
+@pytest.mark.parametrize("kind", [list, tuple, set, frozenset, collections.deque])
+def test_a_flat_template_is_built_of_values(kind):
+    """One container of nothing but nodes is made of their values in order, as filling it would."""
+    leaves = [Leaf(number) for number in range(5)]
+    found: list[Leaf] = []
+    template = search(kind(leaves), Leaf, found)
+    assert template.is_flat
+    built = template.build([leaf.value for leaf in found])
+    assert built == template.fill(lambda leaf: leaf.value, Leaf) == kind(range(5))
+    assert type(built) is kind
+    assert not search([leaves, 1], Leaf, []).is_flat
+    assert not search({"key": leaves[0]}, Leaf, []).is_flat
