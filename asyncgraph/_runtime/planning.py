@@ -94,7 +94,8 @@ _moved = _collection = 0
 def _let_all_be_old() -> None:
     """Move all objects to the oldest generation, in no time; unless the program has frozen some of them."""
     global _is_frozen, _moved, _collection
-    # Asked once: to count what is frozen takes long where it is much.
+    # Asked once: to count what is frozen takes long where it is much. Python 3.12 itself has frozen some, and
+    # they cannot be told apart: there nothing is moved.
     _is_frozen = _is_frozen or gc.get_freeze_count() > 0
     collections = gc.get_stats()[2]["collections"]
     if collections != _collection:
