@@ -154,7 +154,7 @@ class Execution:
         self._early: deque[tuple[int, int, Any, BaseException | None]] = deque()
         try:
             self._go_on_preparing()
-        except BaseException:
+        except BaseException:  # Ctrl-C as well: nobody will ever have this execution
             self.is_over = True
             raise
 

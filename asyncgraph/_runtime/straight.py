@@ -26,7 +26,7 @@ from asyncgraph._runtime.runner import Runner, failure_in
 from asyncgraph._runtime.slices import SLICE, Slice
 from asyncgraph.executors.base import failure_of
 
-__all__ = ["UNUSUAL", "Straight", "Stretch", "are_tiny", "is_for_thread"]
+__all__ = ["UNUSUAL", "Straight", "Stretch", "are_tiny"]
 
 # The clock is looked at after so many nodes at most: it takes 40 ns, a tenth of what a small node takes.
 _LONGEST_STRIDE = 8
