@@ -53,19 +53,25 @@ class Function:
         is_input: Whether its nodes stand for values that are given to each run.
         is_dynamic: Whether it calls its first argument, so that where it runs shows only then.
         nout: How many items its nodes unpack into, or None.
+        timeout: How many seconds a call may take, or None.
+        crash_retries: How often a call is begun again after its worker process has died of it.
+        is_isolated: Whether each call has a worker process of its own.
         durations: How long its calls take, as far as is known; the same with other options shares this.
     """
 
     __slots__ = (
         "call",
+        "crash_retries",
         "durations",
         "executor",
         "is_async",
         "is_dynamic",
         "is_input",
+        "is_isolated",
         "is_value",
         "name",
         "nout",
+        "timeout",
     )
 
     def __init__(
@@ -79,6 +85,9 @@ class Function:
         is_dynamic: bool = False,
         is_input: bool = False,
         nout: int | None = None,
+        timeout: float | None = None,
+        crash_retries: int = 0,
+        is_isolated: bool = False,
         durations: Durations | None = None,
     ) -> None:
         self.call = call
@@ -90,6 +99,14 @@ class Function:
         self.is_dynamic = is_dynamic
         self.is_input = is_input
         self.nout = nout
+        self.timeout = timeout
+        self.crash_retries = crash_retries
+        self.is_isolated = is_isolated
+
+    @property
+    def is_special(self) -> bool:
+        """Whether a call of it is to have a worker process for itself while it runs."""
+        return self.timeout is not None or self.crash_retries > 0 or self.is_isolated
 
     def __repr__(self) -> str:
         return f"<{self.name}, executor {self.executor!r}>"

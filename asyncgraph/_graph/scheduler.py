@@ -248,6 +248,10 @@ class Scheduler:
         """Whether the task waits to be called, and has not been taken; what for is not looked at."""
         return self.state[task] == WAITING and task not in self._ahead and task not in self._aliases
 
+    def is_alias(self, task: int) -> bool:
+        """Whether the task has returned a node, whose result becomes its own."""
+        return task in self._aliases
+
     def missing(self, task: int) -> int:
         """How many dependencies of the task are not finished; one that is listed twice counts twice."""
         return self._missing[task]

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence, Sized
-from functools import partial
+from itertools import chain
 from types import CoroutineType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from asyncgraph._graph.arguments import ATOMS
 from asyncgraph._graph.function import Function
@@ -43,10 +42,12 @@ from asyncgraph._runtime.straight import UNUSUAL
 from asyncgraph._runtime.threads import Threads
 from asyncgraph._runtime.urgency import urgency
 from asyncgraph._runtime.way import Way, is_straight
-from asyncgraph.errors import CycleError, GraphError, InternalError
-from asyncgraph.executors.base import Call
+from asyncgraph.errors import CycleError, GraphError, InternalError, SerializationError
 from asyncgraph.executors.loop import failure_on_loop
 from asyncgraph.executors.safe_text import safe_repr
+
+if TYPE_CHECKING:
+    from asyncgraph._runtime.processes import Processes
 
 __all__ = ["Execution", "OnOutput", "current_execution", "is_inside"]
 
@@ -127,8 +128,8 @@ class Execution:
         self._on_output = on_output
         self._on_over = on_over
         self._errors: dict[int, BaseException] = {}
-        # The calls that worker processes have, by task, and the slots of each lane that it has.
-        self._calls: dict[int, Call] = {}
+        # Process calls, if there are any; and the slots of each lane that it has.
+        self._processes: Processes | None = None
         self._held = dict.fromkeys(lanes.with_slots, 0)
         self._is_nested = current_execution() is not None
         self.is_scheduled = False
@@ -214,7 +215,8 @@ class Execution:
 
     def running_keys(self) -> list[str]:
         """The keys of the nodes that are being computed."""
-        in_executors = [*(self.nodes[task] for task in self._calls), *self._threads.running()]
+        in_processes = [] if self._processes is None else self._processes.running()
+        in_executors = [*in_processes, *self._threads.running()]
         return sorted([*self._coroutines.running_keys(), *map(key_of, in_executors)])
 
     def counts(self) -> list[int]:
@@ -244,7 +246,8 @@ class Execution:
         self.lanes.forget(self)
         steps: list[Callable[[], object]] = [self._stop_straight, self._prepared]
         steps += [self._threads.halt, self._cancel_tasks]
-        steps += [partial(self.lanes[PROCESS].executor.cancel, call) for call in self._calls.values()]
+        if self._processes is not None:
+            steps.append(self._processes.cancel)
         steps += [self._coroutines.drop, self._coroutines.cancel]
         for step in steps:
             try:
@@ -300,6 +303,11 @@ class Execution:
 
     def _note_queues(self) -> None:
         scheduler, lanes, coroutines = self.scheduler, self.lanes, self._coroutines
+        if PROCESS in scheduler.ready and self._processes is None:
+            # Pickling and all that is no business of a service that has no such calls.
+            from asyncgraph._runtime.processes import Processes
+
+            self._processes = Processes(self)
         self._others = [self._threads] if THREAD in scheduler.ready else []
         for lane in scheduler.ready:
             if lane != COROUTINE:
@@ -352,13 +360,9 @@ class Execution:
 
     def _fill_slots(self) -> bool:
         """Begin what finds a slot of an executor; whether that was anything."""
-        has_begun = False
-        while self.has_call(PROCESS) and self.claim(PROCESS):
-            self._start()
-            has_begun = True
-            # After the first, so that there is progress on a machine that hardly lets us run, too.
-            if self.slice.is_over():
-                return True
+        has_begun = self._processes is not None and self._processes.fill(self.slice)
+        if has_begun and self.slice.is_over():
+            return True
         return (THREAD in self.scheduler.ready and self._threads.fill(self.slice)) or has_begun
 
     def has_call(self, lane: int) -> bool:
@@ -417,7 +421,9 @@ class Execution:
 
     def _is_busy(self) -> bool:
         """Whether anything of it is running."""
-        return bool(self._calls or self._coroutines.runners) or self._threads.is_busy()
+        if self._coroutines.runners or self._threads.is_busy():
+            return True
+        return self._processes is not None and self._processes.is_busy()
 
     def _check_progress(self) -> None:
         """An execution that waits for nothing would wait for ever: rather than hang, say so."""
@@ -436,46 +442,6 @@ class Execution:
         self.break_off(error)
         if not isinstance(error, Exception):
             self.loop.call_soon(_raise, error)
-
-    def _start(self) -> None:
-        """Hand a task to a worker process, with the slot that has been claimed."""
-        task = self.take(PROCESS)
-        assert task is not None
-        prepared = self.prepare(task)
-        if prepared is None:
-            self.give_back(PROCESS)
-            return
-        function, args, kwargs = prepared
-        key, deliver = key_of(self.nodes[task]), partial(self._delivered, task, time.monotonic())
-        call = Call(function.call, args, kwargs, self.context.copy(), key, deliver)
-        try:
-            executor = self.lanes[PROCESS].executor
-        except Exception as error:  # it could not be made, for instance on Windows
-            self.give_back(PROCESS)
-            self._fail(task, PROCESS, error)
-            return
-        self._calls[task] = call
-        try:
-            executor.start(call)
-        except BaseException:
-            # It must not raise, and will not deliver now.
-            if self._calls.pop(task, None) is not None:
-                self.give_back(PROCESS)
-            raise
-
-    def _delivered(self, task: int, began: float, value: Any, error: BaseException | None) -> None:
-        """What the executor of processes calls with an outcome."""
-        try:
-            if error is None:
-                self.nodes[task]._function.durations.add(time.monotonic() - began)
-            del self._calls[task]
-            self.give_back(PROCESS)
-            self.settle(task, PROCESS, value, error)
-        except BaseException as internal:
-            self.break_off(internal)
-            if not isinstance(internal, Exception):
-                raise
-        self.wake()
 
     def _call_inline(self, task: int) -> None:
         prepared = self.prepare(task)
@@ -576,9 +542,13 @@ class Execution:
             self._number = self._number.copy()
         scheduler, number, first = self.scheduler, self._number, len(self.nodes)
 
+        passing = set() if self._processes is None else self._processes.passing
+
         def is_at_hand(node: Node[Any]) -> bool:
             known = number.get(node)
-            return known is not None and scheduler.state[known] not in (RELEASED, CANCELLED)
+            if known is None or known in passing:
+                return False
+            return scheduler.state[known] not in (RELEASED, CANCELLED)
 
         new = in_dependency_order([root], is_at_hand)
         added = {node: first + offset for offset, node in enumerate(new)}
@@ -588,8 +558,11 @@ class Execution:
         ]
         lanes = [self.lanes.number_of(node._function) for node in new]
         try:
+            if self._processes is not None:
+                needed_here = [each for each, lane in zip(edges, lanes, strict=True) if lane != PROCESS]
+                self._processes.unpack(each for each in (number.get(root, first), *chain(*needed_here)) if each < first)
             ended = scheduler.expand(task, edges, lanes, added[root] if new else number[root])
-        except CycleError as error:
+        except (CycleError, SerializationError) as error:
             self._fail(task, lane, error)
             return
         self._own_nodes.extend(new)
@@ -667,7 +640,7 @@ class Execution:
             self.is_scheduled = False
             del self.scheduler
         # These refer to this: they would keep each other alive.
-        del self._coroutines, self._threads, self.slice
+        del self._coroutines, self._threads, self._processes, self.slice
         if hasattr(self, "_plan"):
             del self._plan
         del self.nodes, self._number, self._lane_of, self._on_output, self._on_over

@@ -7,11 +7,13 @@ service without CPU-bound nodes never starts a process.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from asyncgraph._graph.function import Function
 from asyncgraph._runtime.slots import Claimant, Slots
+from asyncgraph.executors import process
 from asyncgraph.executors.base import Executor
 from asyncgraph.executors.thread import ThreadExecutor
 
@@ -21,8 +23,6 @@ INLINE, COROUTINE, THREAD, PROCESS = range(4)
 
 EXECUTORS = ("loop", "loop", "thread", "process")
 """What users call the executor of each lane."""
-
-_NUMBERS = {"thread": THREAD, "process": PROCESS}
 
 _Make = Callable[[int, asyncio.AbstractEventLoop], Executor]
 
@@ -52,19 +52,27 @@ class Lanes:
         threads: Calls that run at once in threads.
         processes: Calls that run at once in worker processes.
         loop: The loop they all belong to.
+        pool_options: What else the executor of worker processes is made with.
     """
 
     # Work that leaves the loop is begun first, so that it goes on while the loop does its own.
     with_slots = (PROCESS, THREAD, COROUTINE)
 
     def __init__(
-        self, concurrency: int, threads: int, processes: int, loop: asyncio.AbstractEventLoop
+        self,
+        concurrency: int,
+        threads: int,
+        processes: int,
+        loop: asyncio.AbstractEventLoop,
+        **pool_options: int | None,
     ) -> None:
         self._lanes = {
             COROUTINE: Lane(_no_executor, concurrency, loop),
             THREAD: Lane(ThreadExecutor, threads, loop),
-            PROCESS: Lane(_make_process_executor, processes, loop),
+            PROCESS: Lane(partial(_make_process_executor, **pool_options), processes, loop),
         }
+        # In a graph that is computed inside a worker process: workers of workers would multiply.
+        self._numbers = {"thread": THREAD, "process": THREAD if process.is_worker else PROCESS}
         self._slots = tuple([lane.slots for lane in self._lanes.values()])
 
     def __getitem__(self, number: int) -> Lane:
@@ -74,7 +82,7 @@ class Lanes:
         """The lane in which calls of `function` run."""
         if function.executor == "loop":
             return COROUTINE if function.is_async else INLINE
-        return _NUMBERS[function.executor]
+        return self._numbers[function.executor]
 
     def renounce(self, claimant: Claimant) -> None:
         """The claimant does not want what slots are promised to it now."""
@@ -101,11 +109,8 @@ def _no_executor(slots: int, loop: asyncio.AbstractEventLoop) -> Executor:
     raise AssertionError("coroutines are run by runners")
 
 
-def _make_process_executor(slots: int, loop: asyncio.AbstractEventLoop) -> Executor:
-    if os.environ.get("ASYNCGRAPH_WORKER"):
-        # A graph that is computed inside a worker process: workers of workers would multiply.
-        return ThreadExecutor(slots, loop)
+def _make_process_executor(slots: int, loop: asyncio.AbstractEventLoop, **options: Any) -> Executor:
     # Imported when needed: subprocess and pickle are no business of a service that has no such nodes.
     from asyncgraph.executors.process import ProcessExecutor
 
-    return ProcessExecutor(slots, loop)
+    return ProcessExecutor(slots, loop, **options)

@@ -371,7 +371,7 @@ async def test_the_loop_is_served_between_slices(monkeypatch, has_others):
         ran += 1
         return value
 
-    for module in (execution, slices, straight):
+    for module in (slices, straight):
         monkeypatch.setattr(module, "time", Clock)
     function = delayed(step, executor="loop")
     # With a thread in the graph, the scheduler is asked about each node.
@@ -414,7 +414,7 @@ async def test_beginning_many_calls_leaves_the_loop_served_too(monkeypatch, exec
         begun += 1
         original(*args)
 
-    for module in (execution, slices, straight, coroutines):
+    for module in (slices, straight, coroutines):
         monkeypatch.setattr(module, "time", Clock)
     monkeypatch.setattr(ThreadExecutor, "start", count)
 

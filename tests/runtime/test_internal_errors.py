@@ -43,7 +43,7 @@ def small(x: int) -> int:
 
 
 def graph() -> Any:
-    return double(read(read(read(small(1) + 1))) + double(3))
+    return double(read(read(read(read(read(small(1) + 1))))) + double(3))
 
 
 def fault(*args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Calls in worker processes: a pool whose every worker has a channel of its own.
+"""Calls in worker processes: a pool whose every worker has pipes of its own.
 
 A crash, a kill or a value that does not pickle therefore costs the one call it belongs to.
 """
@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from asyncgraph.executors.process.pool import ProcessExecutor
 
-__all__ = ["ProcessExecutor"]
+__all__ = ["ProcessExecutor", "is_worker"]
+
+is_worker = False
+"""Whether this process is a worker. What would run in worker processes runs in its threads."""
 
 
 def __getattr__(name: str) -> Any:

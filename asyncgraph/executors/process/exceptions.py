@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 from asyncgraph.errors import RemoteError
 from asyncgraph.executors.process import anatomy, tracebacks
 from asyncgraph.executors.process.anatomy import Unpicklable
-from asyncgraph.executors.process.serialization import PROTOCOL, Pickler
+from asyncgraph.executors.process.pickling import PROTOCOL
+from asyncgraph.executors.process.serialization import Pickler
 from asyncgraph.executors.safe_text import describe_error, safe_repr, safe_str
 
 __all__ = ["decode", "encode"]

@@ -1,22 +1,25 @@
-"""One worker as the pool holds it: process and channel together, from its start to its reaping.
+"""One worker as the pool holds it: what it has been given, in the order in which it does it.
 
-Decides how a worker is put to an end. When, and what becomes of its call, is the pool's business.
+Decides how a worker is put to an end. When, and what becomes of its calls, is the pool's business.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
+from collections import deque
 from collections.abc import Callable
 from contextvars import Context
+from itertools import islice
 from typing import Any
 
 from asyncgraph.errors import WorkerCrashedError, WorkerStartError
-from asyncgraph.executors.base import Call
-from asyncgraph.executors.process.channel import CALL, SETUP, Channel
-from asyncgraph.executors.process.spawn import WorkerProcess, describe_setup
+from asyncgraph.executors.process.connections import Connector
+from asyncgraph.executors.process.frames import frame_of
+from asyncgraph.executors.process.job import Job
+from asyncgraph.executors.process.shipping import Shipped
 
-__all__ = ["Job", "Worker"]
+__all__ = ["Segment", "Worker"]
 
 # Seconds: how long a worker may take to say hello, and the first and the longest pause between two
 # looks at whether it has ended.
@@ -24,47 +27,64 @@ _HELLO_TIME = 60.0
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.05
 
+# So many functions a worker keeps.
+_FUNCTIONS = 500
 
-class Job:
-    """A call on its way through the pool.
+
+class Segment:
+    """Some calls of a job, next to each other: from `start` up to `stop`.
 
     Attributes:
-        payload: The pickled call; None once a worker has begun it.
-        assignments: How many workers it has been given to.
-        worker: The worker that has it, or None while it waits.
-        verdict: What it ends with when its worker is reaped, if that is decided already.
+        step: How many steps of the first of them have been passed.
     """
 
-    __slots__ = ("assignments", "call", "payload", "verdict", "worker")
+    __slots__ = ("job", "start", "step", "stop")
 
-    def __init__(self, call: Call, payload: bytes) -> None:
-        self.call = call
-        self.payload: bytes | None = payload
-        self.assignments = 0
-        self.worker: Worker | None = None
-        self.verdict: BaseException | None = None
+    def __init__(self, job: Job, start: int, stop: int) -> None:
+        self.job = job
+        self.start = start
+        self.stop = stop
+        self.step = 0
 
-    def deliver(self, value: Any, error: BaseException | None) -> None:
-        """Bring the outcome home; the call forgets the job."""
-        self.call.handle = None
-        self.call.deliver(value, error)
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def split(self, count: int) -> Segment:
+        """Cut off the first so many calls, and return them."""
+        first = Segment(self.job, self.start, self.start + count)
+        self.start += count
+        return first
 
 
 class Worker:
-    """A worker process that has at most one call.
+    """A worker process and the calls that it has.
+
+    The first of them may have begun. Those that have not are the last ones, and can be taken back.
 
     Attributes:
-        process: The process.
-        job: The call that it has.
-        ready: Whether it has said hello.
-        leaving: Whether its end is the pool's own wish, and no failure.
+        segments: The calls, the next outcome is that of the first.
+        count: How many there are.
+        given: How many it has ever been given.
+        seconds: How long they are expected to take.
+        is_ready: Whether it has said hello.
+        is_leaving: Whether its end is the pool's own wish, and no failure.
+        is_retiring: Whether it is given nothing more.
+        has_long: Whether it has a call that others are not to wait behind.
+        is_stuck: Whether its first call takes much longer than expected.
+        has_moved: Whether anything has come of its calls since that was looked at.
+        records: What it has written and nobody has read yet.
+        idle_since: When it had nothing more to do, on the loop's clock.
+        timer: Strikes when it has not said hello, and then when its first call has run for too long.
+        watched: The call, and the step of it, whose time is being watched.
+        was_killed: Whether the pool has killed it.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        connect: Connector,
         slots: int,
-        on_frame: Callable[[Worker, int, memoryview], None],
+        on_told: Callable[[Worker], None],
         on_lost: Callable[[Worker], None],
     ) -> None:
         """Start one of `slots` workers.
@@ -72,43 +92,143 @@ class Worker:
         Raises:
             OSError: The system does not let it start.
         """
-        setup = describe_setup()
-        self.process = WorkerProcess(slots)
-        self.job: Job | None = None
-        self.ready = False
-        self.leaving = False
+        self.link = connect(slots, lambda: on_told(self), lambda: on_lost(self))
+        self.process = self.link.process
+        self.segments: deque[Segment] = deque()
+        self.count = 0
+        self.given = 0
+        self.seconds = 0.0
+        self.is_ready = False
+        self.is_leaving = False
+        self.is_retiring = False
+        self.has_long = False
+        self.is_stuck = False
+        self.has_moved = False
+        self.records: deque[tuple[int, Any]] = deque()
+        self.idle_since = 0.0
+        self.watched: tuple[Segment, int] | None = None
+        self.was_killed = False
         self._loop = loop
+        self._functions: dict[int, Shipped] = {}
         self._expelled = False
-        self._channel = Channel(
-            loop,
-            self.process.results,
-            self.process.requests,
-            lambda kind, payload: on_frame(self, kind, payload),
-            lambda: on_lost(self),
-        )
-        self._channel.send(SETUP, setup)
         # An empty context: a timer would keep the context of whoever happened to need the worker.
-        self._timer = loop.call_later(_HELLO_TIME, self.process.kill, context=Context())
+        self.timer: asyncio.TimerHandle | None = None
+        self.set_timer(_HELLO_TIME, self.kill)
+
+    # -- its calls
+
+    def give(self, segment: Segment) -> None:
+        """Hand it calls."""
+        job, first, count = segment.job, self.given, len(segment)
+        self.segments.append(segment)
+        self.count += count
+        self.given += count
+        self.seconds += (job.seconds or 0.0) * count
+        new: list[tuple[int, bytes | None]] = []
+        forgotten: list[int] = []
+        self._introduce(job.shipped, new, forgotten)
+        steps = []
+        for step in job.steps:
+            self._introduce(step.shipped, new, forgotten)
+            steps.append((step.shipped.number, step.arguments))
+        calls = job.calls
+        if count < len(calls):
+            calls = calls[segment.start : segment.stop]
+        layout, lengths, in_band, shared = [], [], [], []
+        for payload in job.payloads:
+            is_shared = payload.fd >= 0
+            layout.append((payload.sizes, is_shared))
+            if is_shared:
+                shared.append(payload)
+            else:
+                lengths += payload.sizes
+                in_band += [*payload.stream, *payload.buffers]
+        head = first, job.shipped.number, new, forgotten, calls, steps, layout, lengths
+        self.link.send(frame_of(head, in_band), shared, range(first, first + count))
+
+    def function(self, number: int) -> Shipped | None:
+        """The function with this number, if it has it."""
+        return self._functions.get(number)
+
+    def take_back(self, keep: int = 0) -> list[Segment]:
+        """Take back the calls that have not begun, but for so many of them; in their order."""
+        numbers = self.link.take_back()
+        if keep:
+            self.link.offer_again(numbers[:keep])
+        return self._cut_off(len(numbers) - min(keep, len(numbers)))
+
+    def _cut_off(self, count: int) -> list[Segment]:
+        """Its last so many calls, which it has no more."""
+        taken: deque[Segment] = deque()
+        while count > 0 and self.segments:
+            last = self.segments.pop()
+            if len(last) > count:
+                self.segments.append(last.split(len(last) - count))
+            taken.appendleft(last)
+            count -= len(last)
+            self.count -= len(last)
+            self.seconds -= (last.job.seconds or 0.0) * len(last)
+        return list(taken)
+
+    def pass_by(self, count: int) -> None:
+        """So many calls of the first segment are over."""
+        first = self.segments[0]
+        first.start += count
+        first.step = 0
+        self.count -= count
+        self.seconds -= (first.job.seconds or 0.0) * count
+        if first.start == first.stop:
+            self.segments.popleft()
+        self.has_moved = True
+        self.is_stuck = False
+        if not self.segments:
+            self.has_long = False
+            self.seconds = 0.0
+
+    def _introduce(
+        self, shipped: Shipped, new: list[tuple[int, bytes | None]], forgotten: list[int]
+    ) -> None:
+        """Let it have the function; long-known ones that are not in use make room."""
+        if self._functions.pop(shipped.number, None) is None:
+            new.append((shipped.number, shipped.data))
+        self._functions[shipped.number] = shipped
+        if len(self._functions) > _FUNCTIONS and not self.count:
+            for number in list(islice(self._functions, len(self._functions) - _FUNCTIONS)):
+                del self._functions[number]
+                forgotten.append(number)
+
+    # -- its life
+
+    def set_timer(self, seconds: float, action: Callable[[], None]) -> None:
+        """Let `action` be called in so many seconds, and nothing else."""
+        self.stop_timer()
+        self.timer = self._loop.call_later(seconds, action, context=Context())
+
+    def stop_timer(self) -> None:
+        """Forget what was to be called."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
     def greet(self) -> None:
         """Its hello has come: from now on it takes calls."""
-        self.ready = True
-        self._timer.cancel()
+        self.is_ready = True
+        self.stop_timer()
 
-    def give(self, job: Job) -> None:
-        """Hand it a call."""
-        self.job = job
-        self._channel.send(CALL, job.payload or b"")
+    def kill(self) -> None:
+        """Kill it with all that it has started."""
+        self.was_killed = True
+        self.process.kill()
 
     def bury(self, patience: float, then: Callable[[Worker], None]) -> None:
-        """Close its channel, on which it leaves by itself, and reap it; never blocks.
+        """Hang up, on which it leaves by itself, and reap it; never blocks.
 
         Args:
             patience: Seconds until it is killed if it has not left.
             then: Called with the worker once it is reaped; later, never at once.
         """
-        self._timer.cancel()
-        self._channel.close()
+        self.stop_timer()
+        self.link.hang_up()
         if not self._loop.is_closed():
             deadline = self._loop.time() + patience
             self._loop.call_soon(self._look, _FIRST_PAUSE, deadline, then, context=Context())
@@ -125,23 +245,34 @@ class Worker:
     def expel(self) -> None:
         """Kill it because it has not gone by itself."""
         self._expelled = True
-        self.process.kill()
+        self.kill()
 
-    def crash(self, key: str) -> WorkerCrashedError:
+    # -- why it has ended
+
+    def crash(self, key: str, attempts: int) -> WorkerCrashedError:
         """The error for the call it has died on."""
+        again = f", for the {attempts}th time" if attempts > 3 else ["", "", ", for the second time", ", for the third time"][attempts]
+        report = self.process.report()
         return WorkerCrashedError(
-            f"{key}: its worker process (pid {self.process.pid}) {self._end()} while it was running the call",
+            f"{key}: its worker process (pid {self.process.pid}) {self._end()} while it was running the call{again}"
+            + (f". It reported:\n{report}" if report else ""),
             exitcode=self.process.exitcode,
             signal=self.process.signal,
+            attempts=attempts,
+            stderr_tail=report,
+            oom_suspected=self.process.signal == signal.SIGKILL and not self.was_killed,
         )
 
     def failed_start(self, attempts: int, key: str) -> WorkerStartError:
         """The error for a call that has waited in vain for a worker such as this."""
+        report = self.process.report()
         return WorkerStartError(
             f"{key}: no worker process could be started: {attempts} in a row ended before they were ready; "
-            f"the last one {self._end()}. What they wrote to standard error may say why.",
+            f"the last one {self._end()}. "
+            + (f"It reported:\n{report}" if report else "What they wrote to standard error may say why."),
             exitcode=self.process.exitcode,
             signal=self.process.signal,
+            stderr_tail=report,
         )
 
     def _end(self) -> str:

@@ -1,43 +1,84 @@
-"""The worker pool: which call goes to which worker, and what becomes of a call when a worker is lost.
+"""The worker pool: which calls go to which worker, and what becomes of them when a worker is lost.
 
 Its laws:
 
-- A worker has at most one call, and a channel of its own: what happens to it concerns that call only.
-- Every call is delivered exactly once, on the loop, and never from within `start`.
-- A call that a worker had not begun when it died is given to another; one that had begun never is.
+- Every call is delivered exactly once, on the loop, and never from within `start` or `cancel`.
+- A worker does its calls one after another, in the order in which it got them. When it dies, the one that
+  had begun is to blame; what it had finished counts, and what it had not begun goes to others.
+- A call that has begun is never begun again, unless its job says so.
+- No call waits behind a longer one while a worker is idle. Workers are given more than one call only where
+  calls are known to be short; what turns out to wait is taken back.
 - A lost worker is reaped before its call is delivered: by then nothing of it runs any more.
 - Nothing here blocks the loop. The one exception is `close`, which is for when there is no loop.
 
 A worker is starting, idle, busy, or dying; the dying are in `_dying`, all others in `_workers`. What
-happens inside a worker, and how values become bytes, is not known here.
+happens inside a worker, and how bytes get there and back, is not known here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import marshal
 import os
-import pickle
-import sys
+import signal
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextvars import Context
 from typing import Any
 
-from asyncgraph.errors import RuntimeClosedError, SerializationError, WorkerStartError
-from asyncgraph.executors.base import Call, without_own_frames
-from asyncgraph.executors.process.channel import BEGUN, HELLO, VALUE
-from asyncgraph.executors.process.handle import Job, Worker
+from asyncgraph.errors import NodeTimeoutError, RuntimeClosedError, WorkerStartError
+from asyncgraph.executors.base import failure_of
+from asyncgraph.executors.process.frames import (
+    ATOM,
+    ERROR,
+    HELLO,
+    METER,
+    PASSED,
+    PAYLOAD,
+    PICKLE,
+    REFUSED,
+    split_payload,
+)
+from asyncgraph.executors.process.handle import Segment, Worker
+from asyncgraph.executors.process.job import Job
+from asyncgraph.executors.process.memory import resident_bytes
+from asyncgraph.executors.process.payload import LARGE, Payload
+from asyncgraph.executors.process.pickling import unpacked
+from asyncgraph.executors.process.refusal import Refusal
+from asyncgraph.executors.process.connections import Connector, connector_for
+from asyncgraph.executors.process.shipping import Shipping
 from asyncgraph.executors.safe_text import describe_error
 
-__all__ = ["ProcessExecutor"]
+__all__ = ["SHORT", "WINDOW", "ProcessExecutor"]
+
+SHORT = 0.002
+"""Seconds: calls that take longer are given to idle workers only, one at a time."""
+
+WINDOW = 0.004
+"""Seconds of short calls that a worker has at a time: long beside what it takes to hand some over."""
+
+# Seconds of work that are worth another worker.
+_WORTH = 0.0001
+
+# Seconds that a short call may take until those that wait behind it are taken back.
+_PATIENCE = 0.003
 
 # Starts that may fail in a row before those who wait are told: once is bad luck, thrice is no accident.
 _START_ATTEMPTS = 3
 
-# How often a call may meet a worker that dies before it begins; then the call itself is suspected.
-_ASSIGNMENTS = 3
+# How often workers may die just before they begin a call; then the call itself is suspected.
+_STRAYS = 3
+
+# How often a call is pickled anew for a worker that lacks modules.
+_RESENT = 3
+
+# Results stay in shared memory as long as descriptors are lower than this: others need some, too.
+_MOST_DESCRIPTORS = 500
+
+# Starts that may be killed from outside in a row, which says less of the starting than if they fail.
+_KILLED_STARTS = 10
 
 # Seconds: how long a worker may take to leave when it is asked to; how long one whose channel is lost
 # may take to end (it usually has) before it is killed; how long `close` sleeps between two looks, and
@@ -47,78 +88,120 @@ _END_TIME = 0.25
 _POLL_TIME = 0.005
 _GIVE_UP_TIME = 5.0
 
+# Seconds after which a worker leaves that has nothing to do; and how often the memory of one is looked at.
+_IDLE_TIME = 60.0
+_MEMORY_TIME = 0.1
+
+# Seconds in one turn of the loop for copying into shared memory.
+_SHARE_TIME = 0.002
+
 
 class ProcessExecutor:
-    """Runs calls in worker processes of its own, one call at a time in each.
+    """Runs calls in worker processes of its own.
 
-    Workers are started when they are needed and kept for later calls. They never import the user's
-    `__main__`. Linux and macOS; the loop must have `add_reader` (asyncio's selector loop, uvloop).
+    Workers are started when they are needed, and kept for later calls. They never import the user's
+    `__main__`.
 
     Attributes:
         slots: How many workers there are at most. A nested call may start one more, which leaves
             when it is done.
+        shipping: The functions that it knows.
     """
 
-    def __init__(self, slots: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        slots: int,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        max_tasks: int | None = None,
+        max_memory: int | None = None,
+        connect: Connector | None = None,
+    ) -> None:
         """Start nothing yet.
 
         Args:
-            slots: How many calls may run at once, at least 1.
+            slots: How many workers there are to be, at least 1.
             loop: The loop that everything happens on.
+            max_tasks: After so many calls a worker is replaced; None for never.
+            max_memory: A worker that has more bytes than this in memory is replaced; None for never.
+            connect: Starts workers; by default, whatever suits the loop.
 
         Raises:
-            NotImplementedError: On Windows.
             ValueError: `slots` is less than 1.
         """
-        if sys.platform == "win32":
-            raise NotImplementedError(
-                'Worker processes are not available on Windows yet; use executor="thread" instead.'
-            )
         if slots < 1:
             raise ValueError(f"slots must be at least 1, not {slots!r}")
         self.slots = slots
+        self.shipping = Shipping()
         self._loop = loop
+        self._max_tasks = max_tasks
+        self._max_memory = max_memory
+        self._connect = connect or connector_for(loop)
         self._pid = os.getpid()
-        self._closed = False
-        self._waiting: deque[Job] = deque()
+        self._is_closed = False
+        self._waiting: deque[Segment] = deque()
+        # Jobs that are being copied into shared memory, and what does that.
+        self._sharing: dict[Job, Iterator[None]] = {}
         self._workers: set[Worker] = set()
-        self._idle: list[Worker] = []
         self._dying: set[Worker] = set()
         self._failed_starts = 0
-        self._spawning = False
+        self._is_spawning = False
         self._none_dying = asyncio.Event()
+        self._look_timer: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._memory_seen = 0.0
 
-    def start(self, call: Call) -> None:
-        """Pickle `call` and give it to a worker, or let it wait for one. Never raises."""
-        if self._closed or self._is_forked():
-            error = _forked_error(call.key) if self._is_forked() else _closed_error(call.key)
-            self._deliver_soon(call, error)
-            return
-        try:
-            # cloudpickle takes tens of milliseconds to import; programs without such calls never pay.
-            from asyncgraph.executors.process.serialization import pickle_call
+    # -- what is asked of it
 
-            job = Job(call, pickle_call(call.function, call.args, call.kwargs, call.key))
-        except Exception as failure:
-            self._deliver_soon(call, without_own_frames(failure))
+    def start(self, jobs: Iterable[Job]) -> None:
+        """Give calls to workers, or let them wait for one. Never raises."""
+        if self._is_closed or self._is_forked():
+            error = _forked_error if self._is_forked() else _closed_error
+            for job in jobs:
+                self._deliver_soon(Segment(job, 0, len(job.calls)), error)
             return
-        call.handle = job
-        self._waiting.append(job)
+        for job in jobs:
+            if job.payloads and self._can_share(job):
+                self._share_soon(job)
+            else:
+                self._waiting.append(Segment(job, 0, len(job.calls)))
         self._dispatch()
 
-    def cancel(self, call: Call) -> None:
-        """Take `call` out of the queue, or kill its worker; it then ends with CancelledError."""
-        job = call.handle
-        if not isinstance(job, Job) or self._is_forked():
-            return  # it is over, or never was with us
-        if job.worker is not None:
-            job.verdict = job.verdict or asyncio.CancelledError()
-            job.worker.process.kill()
-            self._bury(job.worker, 0)
-        else:
-            self._waiting.remove(job)
-            call.handle = None
-            self._deliver_soon(call, asyncio.CancelledError())
+    def cancel(self, jobs: Collection[Job]) -> None:
+        """Let nothing of these jobs begin any more, and kill the workers that have begun something of them.
+
+        Calls that have no outcome yet end with CancelledError.
+        """
+        if self._is_forked():
+            return
+        wanted = set(jobs)
+        for job in jobs:
+            if self._sharing.pop(job, None) is not None:
+                self._deliver_soon(Segment(job, 0, 1), _cancelled_error)
+        self._take_out(wanted, [*self._waiting], self._waiting.clear)
+        for worker in list(self._workers):
+            if any(segment.job in wanted for segment in worker.segments):
+                self._collect(worker)
+                self._take_out(wanted, worker.take_back())
+                for segment in worker.segments:  # one at most, which has begun
+                    if segment.job in wanted:
+                        segment.job.verdict = segment.job.verdict or asyncio.CancelledError()
+                        worker.kill()
+                        self._bury(worker, 0)
+        self._dispatch()
+
+    def _take_out(
+        self, jobs: set[Job], segments: list[Segment], forget: Callable[[], object] = lambda: None
+    ) -> None:
+        """Of these segments, cancel those of these jobs; the others wait for a worker."""
+        forget()
+        kept = []
+        for segment in segments:
+            if segment.job in jobs:
+                self._deliver_soon(segment, _cancelled_error)
+            else:
+                kept.append(segment)
+        self._waiting.extendleft(reversed(kept))
 
     async def aclose(self) -> None:
         """End all workers: those without a call may leave by themselves, for a second, then are killed."""
@@ -139,117 +222,463 @@ class ProcessExecutor:
             self._dismiss()
             self._reap_now(_LEAVE_TIME)
 
-    # --- calls to workers -------------------------------------------------------------------------
+    # -- into shared memory
+
+    def _can_share(self, job: Job) -> bool:
+        return self._connect.can_share and any(map(_is_to_be_shared, job.payloads))
+
+    def _share_soon(self, job: Job) -> None:
+        if not self._sharing:
+            self._loop.call_soon(self._share, context=Context())
+        self._sharing[job] = _shared(job.payloads)
+
+    def _share(self) -> None:
+        """Copy for a while; what has been copied waits for a worker."""
+        until = time.perf_counter() + _SHARE_TIME
+        while self._sharing and time.perf_counter() < until:
+            job, steps = next(iter(self._sharing.items()))
+            if next(steps, steps) is steps:
+                del self._sharing[job]
+                self._waiting.append(Segment(job, 0, 1))
+        if self._sharing:
+            self._loop.call_soon(self._share, context=Context())
+        self._dispatch()
+
+    # -- calls to workers
 
     def _dispatch(self) -> None:
-        """Give waiting calls to idle workers, and start as many workers as are still missing."""
-        while self._waiting and self._idle:
-            job = self._waiting.popleft()
-            job.worker = self._idle.pop()  # the last to be idle: its memory is still warm
-            job.assignments += 1
-            job.worker.give(job)
-        if self._lacks_workers() and not self._spawning:
+        """Give waiting calls to workers, and start as many workers as are still missing."""
+        waiting = self._waiting
+        while waiting:
+            job = waiting[0].job
+            worker, count = self._place_for(waiting[0])
+            if worker is None:
+                break
+            piece = waiting[0].split(count) if count < len(waiting[0]) else waiting.popleft()
+            self._give(worker, piece)
+        if not waiting:
+            self._even_out()
+        elif not self._is_spawning and self._lacks_workers():
             # One an iteration of the loop: a start takes milliseconds, and many would hold it.
-            self._spawning = True
+            self._is_spawning = True
             self._loop.call_soon(self._spawn, context=Context())
 
+    def _place_for(self, segment: Segment) -> tuple[Worker | None, int]:
+        """A worker that can be given the first so many calls of the segment; None if there is none."""
+        job = segment.job
+        is_long = _is_long(job)
+        best: Worker | None = None
+        usable = 0
+        for worker in self._workers:
+            if not worker.is_ready or worker.is_retiring or worker.is_stuck:
+                continue
+            if is_long:
+                # The one that was idle last: its memory is still warm.
+                if not worker.count and (best is None or worker.idle_since > best.idle_since):
+                    if not (job.is_isolated and worker.given):
+                        best = worker
+            elif not worker.has_long and worker.seconds < WINDOW and worker.count < worker.link.depth:
+                usable += 1
+                if best is None or worker.seconds < best.seconds:
+                    best = worker
+        if best is None:
+            return None, 0
+        if is_long:
+            return best, 1
+        return best, self._count_for(best, segment, usable)
+
+    def _count_for(self, worker: Worker, segment: Segment, usable: int) -> int:
+        """How many short calls the worker gets: as many as there is room for, and no more than its share."""
+        seconds = max(segment.job.seconds or 0.0, 1e-9)
+        count = len(segment)
+        if count == 1:
+            return 1
+        room = min(int((WINDOW - worker.seconds) / seconds), worker.link.depth - worker.count)
+        if self._max_tasks is not None:
+            room = min(room, self._max_tasks - worker.given)
+        share = max(-(-count // max(usable, 1)), int(_WORTH / seconds))
+        return max(min(count, room, share), 1)
+
+    def _give(self, worker: Worker, segment: Segment) -> None:
+        job = segment.job
+        is_first = not worker.count
+        worker.has_long = _is_long(job)
+        worker.has_moved = True
+        worker.give(segment)
+        if is_first:
+            self._watch_time(worker)
+        else:
+            self._look_later()
+        if job.is_isolated or (self._max_tasks is not None and worker.given >= self._max_tasks):
+            worker.is_retiring = True
+
     def _lacks_workers(self) -> bool:
-        starting = sum(not worker.ready for worker in self._workers)
-        # A call beyond the slots is a nested one, on which another may depend: it gets its own worker.
-        return len(self._waiting) > starting and len(self._workers) <= self.slots
+        starting = alive = 0
+        all_long = True
+        for worker in self._workers:
+            if not worker.is_retiring:
+                alive += 1
+                starting += not worker.is_ready
+                all_long = all_long and worker.has_long
+        if alive >= self.slots:
+            if self._waiting[0].job.is_isolated and self._retire_one_for_isolation():
+                return True
+            # A call beyond those that may run at once is a nested one, on which another may depend: it gets a
+            # worker of its own.
+            return alive == self.slots and all_long and not self._dying
+        return len(self._waiting) > starting
+
+    def _retire_one_for_isolation(self) -> bool:
+        for worker in list(self._workers):
+            if worker.is_ready and not worker.count and not worker.is_retiring:
+                self._retire(worker)
+                return True
+        return False
 
     def _spawn(self) -> None:
-        self._spawning = False
-        if self._closed or not self._lacks_workers() or self._is_forked():
+        self._is_spawning = False
+        if self._is_closed or self._is_forked() or not self._waiting or not self._lacks_workers():
             return
         try:
-            self._workers.add(Worker(self._loop, self.slots, self._on_frame, self._on_lost))
+            worker = Worker(self._loop, self._connect, self.slots, self._on_told, self._on_lost)
         except Exception as error:  # mostly OSError; whatever it is, those who wait must hear of it
             # With the workers there are, the calls still get done, only later.
             if not self._workers:
                 self._fail_waiting(functools.partial(_spawn_error, error))
             return
+        self._workers.add(worker)
         self._dispatch()
 
-    def _on_frame(self, worker: Worker, kind: int, payload: memoryview) -> None:
-        job = worker.job
-        if kind == HELLO and not worker.ready:
-            worker.greet()
-            self._failed_starts = 0
-            self._free(worker)
-        elif job is not None and kind == BEGUN and job.payload is not None:
-            job.payload = None
-        elif job is not None and kind > BEGUN and job.payload is None:
-            worker.job = None
-            self._free(worker)  # before the decoding, so that it can begin its next call meanwhile
-            job.deliver(*_outcome(kind, payload, job.call.key))
-        else:
-            self._on_lost(worker)  # it writes what makes no sense here: so somebody else does
+    def _even_out(self) -> None:
+        """Nothing waits: give an idle worker half of what another has not begun, if that is worth it."""
+        fullest: Worker | None = None
+        idle: Worker | None = None
+        for worker in self._workers:
+            if worker.is_ready and not worker.is_retiring and not worker.count:
+                idle = worker
+            elif worker.count > 1 and (fullest is None or worker.seconds > fullest.seconds):
+                fullest = worker
+        if idle is None or fullest is None:
+            return
+        if fullest.seconds * (fullest.count - 1) < 2 * _WORTH * fullest.count:
+            return
+        for segment in fullest.take_back(keep=fullest.count // 2):
+            self._give(idle, segment)
 
-    def _free(self, worker: Worker) -> None:
-        if len(self._workers) > self.slots and not self._waiting:
-            self._retire(worker)
-        else:
-            self._idle.append(worker)
+    # -- what workers tell
+
+    def _on_told(self, worker: Worker) -> None:
+        if self._collect(worker):
             self._dispatch()
 
-    # --- the end of workers -----------------------------------------------------------------------
+    def _collect(self, worker: Worker) -> bool:
+        """Deliver what the worker has written; whether there was anything."""
+        try:
+            worker.records += worker.link.collect()
+        except ValueError:  # it writes what makes no sense: so somebody else does
+            self._on_lost(worker)
+        has_any = bool(worker.records)
+        # Those whom an outcome is delivered to may come back here, and must find things in order.
+        while worker.records:
+            kind, body = worker.records.popleft()
+            if not self._take(worker, kind, body):
+                worker.records.clear()
+                self._on_lost(worker)
+                break
+        if has_any and worker in self._workers:
+            self._after_outcomes(worker)
+        return has_any
+
+    def _after_outcomes(self, worker: Worker) -> None:
+        if worker.count:
+            self._watch_time(worker)
+        elif worker.is_ready:
+            worker.idle_since = self._loop.time()
+        self._see_to_memory(worker)
+        if not worker.count and worker.is_ready:
+            alive = sum(not each.is_retiring for each in self._workers)
+            if worker.is_retiring or (alive > self.slots and not self._waiting):
+                self._retire(worker)
+            else:
+                worker.stop_timer()
+                self._watch_idle()
+
+    def _take(self, worker: Worker, kind: int, body: Any) -> bool:
+        """Deliver what a record says; False if it makes no sense."""
+        if kind == ATOM:
+            return self._take_values(worker, body)
+        if kind == METER:
+            number, calls, seconds = marshal.loads(body)
+            function = worker.function(number)
+            if function is not None:
+                function.durations.add(seconds, calls)
+            return True
+        if kind == HELLO:
+            if not worker.is_ready:
+                worker.greet()
+                self._failed_starts = 0
+            return True
+        if not worker.segments:
+            return False
+        segment = worker.segments[0]
+        job, index, step = segment.job, segment.start, segment.step
+        if kind == PASSED:
+            if step >= len(job.steps):
+                return False
+            segment.step += 1
+            worker.has_moved = True
+            job.passed(step)
+            return True
+        if kind == REFUSED:
+            return self._take_refusal(worker, job, index, step, body)
+        if kind not in (PICKLE, PAYLOAD, ERROR):
+            return False
+        worker.pass_by(1)
+        job.ended(index, step, *self._outcome(worker, kind, body, job, index, step))
+        return True
+
+    def _take_values(self, worker: Worker, values: list[Any]) -> bool:
+        if not worker.segments:
+            return False
+        segment = worker.segments[0]
+        job, index = segment.job, segment.start
+        count = min(len(segment), len(values))
+        if count < len(values):
+            worker.records.appendleft((ATOM, values[count:]))
+            del values[count:]
+        if job.steps:
+            step = segment.step
+            worker.pass_by(1)
+            job.ended(index, step, values[0], None)
+        else:
+            worker.pass_by(count)
+            job.done(index, values)
+        return True
+
+    def _take_refusal(self, worker: Worker, job: Job, index: int, step: int, body: Any) -> bool:
+        stage, place, kind, missing, cause = marshal.loads(body)
+        worker.pass_by(1)
+        if missing and not step and stage == "arg-unpickle" and self._is_sent_anew(job, index, missing):
+            self._waiting.appendleft(Segment(job, index, index + 1))
+            return True
+        key = job.key(index, step)
+        job.ended(index, step, None, Refusal(stage, place, kind, _decoded_error(cause, key)).as_error(key))
+        return True
+
+    def _is_sent_anew(self, job: Job, index: int, missing: str) -> bool:
+        """Pickle by value what comes from a module that a worker cannot import; whether that can be done."""
+        if job.verdict is not None or job.resent >= _RESENT * len(job.calls):
+            return False
+        job.resent += 1
+        try:
+            self.shipping.ship_by_value(missing)
+            job.shipped = self.shipping.ship(job.shipped.call, job.shipped.durations)
+            for step in job.steps:
+                step.shipped = self.shipping.ship(step.shipped.call, step.shipped.durations)
+            call = job.calls[index]
+            if type(call) is not tuple:
+                self._pack_anew(job, index, call)
+        except Exception:  # it does not go by value either: the first refusal says more
+            return False
+        return True
+
+    def _pack_anew(self, job: Job, index: int, call: bytes | None) -> None:
+        from asyncgraph.executors.process.serialization import pack_arguments, pickled_by_value
+
+        payloads = [*job.payloads] if call is None else [Payload([len(call)], [call]), *job.payloads]
+        attached: list[Payload] = []
+        with pickled_by_value(self.shipping.by_value):
+            payload = pack_arguments(unpacked(payloads[0], payloads[1:], []), attached)
+        if len(payload.sizes) == 1:
+            job.calls[index] = b"".join(payload.stream)
+        else:
+            job.calls[index], job.payloads = None, [payload]
+
+    def _outcome(
+        self, worker: Worker, kind: int, body: memoryview, job: Job, index: int, step: int
+    ) -> tuple[Any, BaseException | None]:
+        """What a PICKLE, a PAYLOAD or an ERROR says."""
+        if kind == ERROR:
+            key = job.key(index, step)
+            return None, failure_of(_decoded_error(body, key), key)
+        if kind == PICKLE:
+            payload = Payload([len(body)], [body])
+        else:
+            sizes, is_shared, rest = split_payload(body)
+            if is_shared:
+                payload = Payload(sizes, fd=worker.link.take_descriptor())
+            else:
+                parts = []
+                for size in sizes:
+                    parts.append(bytearray(rest[:size]))
+                    rest = rest[size:]
+                payload = Payload(sizes, parts[:1], parts[1:])
+            if payload.fd < _MOST_DESCRIPTORS and job.keeps_payload(index, step):
+                return payload, None
+        return loaded(payload, functools.partial(job.key, index, step))
+
+    # -- the time that calls take
+
+    def _watch_time(self, worker: Worker) -> None:
+        """The first of the worker's calls begins, more or less now."""
+        segment = worker.segments[0]
+        if worker.watched == (segment, segment.step):
+            return
+        worker.watched = segment, segment.step
+        timeout = segment.job.step_timeout(segment.step)
+        if timeout is None:
+            worker.stop_timer()
+        else:
+            worker.set_timer(timeout, functools.partial(self._time_out, worker, segment, segment.step, timeout))
+
+    def _time_out(self, worker: Worker, segment: Segment, step: int, timeout: float) -> None:
+        self._collect(worker)  # what is complete by now wins
+        if worker not in self._workers or not worker.segments:
+            return
+        if worker.segments[0] is segment and segment.step == step:
+            key = segment.job.key(segment.start, step)
+            segment.job.verdict = NodeTimeoutError(
+                f"{key} ran for longer than its timeout of {timeout:g} s; its worker process was killed"
+            )
+            worker.kill()
+            self._bury(worker, 0)
+        self._dispatch()
+
+    def _look_later(self) -> None:
+        if self._look_timer is None:
+            self._look_timer = self._loop.call_later(_PATIENCE / 2, self._look, context=Context())
+
+    def _look(self) -> None:
+        """Hear of outcomes that nobody has told of; and see whether short calls wait behind a long one."""
+        self._look_timer = None
+        for worker in list(self._workers):
+            if worker.count > 1:
+                self._collect(worker)
+            if worker.count > 1 and worker in self._workers:
+                if not worker.has_moved:
+                    worker.is_stuck = True
+                    self._waiting.extendleft(reversed(worker.take_back()))
+                else:
+                    self._look_later()
+                worker.has_moved = False
+        self._dispatch()
+
+    def _see_to_memory(self, worker: Worker) -> None:
+        if self._max_memory is None or worker.is_retiring:
+            return
+        now = self._loop.time()
+        if worker.count and now - self._memory_seen < _MEMORY_TIME:
+            return
+        self._memory_seen = now
+        if resident_bytes(worker.process.pid) > self._max_memory:
+            worker.is_retiring = True
+            self._waiting.extendleft(reversed(worker.take_back()))
+
+    def _watch_idle(self) -> None:
+        if self._idle_timer is None:
+            self._idle_timer = self._loop.call_later(_IDLE_TIME, self._shrink, context=Context())
+
+    def _shrink(self) -> None:
+        """Let those leave that have had nothing to do for long."""
+        self._idle_timer = None
+        since = self._loop.time() - _IDLE_TIME
+        for worker in list(self._workers):
+            if worker.is_ready and not worker.count:
+                if worker.idle_since <= since:
+                    self._retire(worker)
+                else:
+                    self._watch_idle()
+
+    # -- the end of workers
 
     def _on_lost(self, worker: Worker) -> None:
         self._bury(worker, _END_TIME)
 
     def _retire(self, worker: Worker) -> None:
-        worker.leaving = True
+        worker.is_leaving = True
         self._bury(worker, _LEAVE_TIME)
 
     def _bury(self, worker: Worker, patience: float) -> None:
-        if worker not in self._workers:
-            return  # dying already
-        self._workers.remove(worker)
-        if worker in self._idle:
-            self._idle.remove(worker)
-        self._dying.add(worker)
-        worker.bury(patience, self._settle)
+        if worker in self._workers:  # else it is dying already
+            self._workers.remove(worker)
+            self._dying.add(worker)
+            worker.bury(patience, self._settle)
 
     def _settle(self, worker: Worker) -> None:
         """Draw the conclusions from the end of `worker`, which is reaped."""
         if worker not in self._dying:
             return  # `close` was faster
+        self._collect(worker)
         self._dying.remove(worker)
         if not self._dying:
             self._none_dying.set()
-        job, worker.job = worker.job, None
-        if job is None:
-            if not worker.ready and not worker.leaving:
-                self._count_failed_start(worker)
-        elif self._may_go_to_another(job):
-            job.worker = None
-            self._waiting.appendleft(job)
-            job = None
+        not_begun = worker.take_back()
+        if not worker.count and not worker.is_ready and not worker.is_leaving:
+            self._count_failed_start(worker)
+        elif not_begun and not worker.count and not worker.is_leaving:
+            not_begun[0].job.strays += 1
+        culprits = list(worker.segments)
+        # Were there more than one, the others' tokens have been stolen: they have not begun.
+        for segment in reversed([*culprits[1:], *not_begun]):
+            self._begin_again(worker, segment)
+        if culprits and len(culprits[0]) > 1:
+            self._begin_again(worker, Segment(culprits[0].job, culprits[0].start + 1, culprits[0].stop))
+            culprits[0].stop = culprits[0].start + 1
+        error = self._judge(worker, culprits[0]) if culprits else None
+        worker.link.close()
         self._dispatch()
-        if job is not None and not self._loop.is_closed():
-            job.deliver(None, job.verdict or worker.crash(job.call.key))
+        if error is not None and not self._loop.is_closed():
+            segment = culprits[0]
+            segment.job.ended(segment.start, segment.step, None, error)
 
-    def _may_go_to_another(self, job: Job) -> bool:
-        not_begun = job.payload is not None and job.verdict is None
-        return not_begun and job.assignments < _ASSIGNMENTS and not self._closed
+    def _begin_again(self, worker: Worker, segment: Segment) -> None:
+        """Let calls wait that have not begun in a worker that is gone."""
+        job = segment.job
+        if self._is_closed or job.verdict is not None:
+            self._deliver_soon(segment, lambda key: job.verdict or _closed_error(key))
+        elif job.strays >= _STRAYS:
+            self._deliver_soon(segment, lambda key: worker.crash(key, 0))
+        else:
+            self._waiting.appendleft(segment)
+
+    def _judge(self, worker: Worker, segment: Segment) -> BaseException | None:
+        """The error for the call that a worker has died of; None if it begins once more."""
+        job = segment.job
+        if job.verdict is not None:
+            return job.verdict
+        job.attempts += 1
+        if job.crash_retries >= job.attempts and not self._is_closed:
+            job.seconds = None  # others are not to suffer again
+            segment.step = 0
+            self._waiting.appendleft(segment)
+            return None
+        return worker.crash(job.key(segment.start, segment.step), job.attempts)
 
     def _count_failed_start(self, worker: Worker) -> None:
         self._failed_starts += 1
-        if self._failed_starts >= _START_ATTEMPTS:
+        is_killed = worker.process.signal == signal.SIGKILL and not worker.was_killed
+        if self._failed_starts >= (_KILLED_STARTS if is_killed else _START_ATTEMPTS):
             attempts, self._failed_starts = self._failed_starts, 0
             self._fail_waiting(functools.partial(worker.failed_start, attempts))
 
     def _dismiss(self) -> None:
-        self._closed = True
+        self._is_closed = True
+        for timer in (self._look_timer, self._idle_timer):
+            if timer is not None:
+                timer.cancel()
+        for job in self._sharing:
+            self._deliver_soon(Segment(job, 0, 1), _closed_error)
+        self._sharing.clear()
         self._fail_waiting(_closed_error)
         for worker in list(self._workers):
-            if worker.job is None:
-                self._retire(worker)
-            else:
-                worker.job.verdict = _closed_error(worker.job.call.key)
-                worker.process.kill()
+            if worker.count:
+                for segment in worker.segments:
+                    job = segment.job
+                    job.verdict = job.verdict or _closed_error(job.key(segment.start, segment.step))
+                worker.kill()
                 self._bury(worker, 0)
+            else:
+                self._retire(worker)
 
     def _reap_now(self, patience: float) -> None:
         """Reap every dying worker, blocking; kill those that take longer than `patience` seconds."""
@@ -264,15 +693,15 @@ class ProcessExecutor:
             if self._dying:
                 time.sleep(_POLL_TIME)
 
-    # --- delivering -------------------------------------------------------------------------------
+    # -- delivering
 
     def _fail_waiting(self, error: Callable[[str], BaseException]) -> None:
         waiting, self._waiting = self._waiting, deque()
-        for job in waiting:
-            job.call.handle = None
-            self._deliver_soon(job.call, error(job.call.key))  # one each: raising an exception changes it
+        for segment in waiting:
+            self._deliver_soon(segment, error)
 
-    def _deliver_soon(self, call: Call, error: BaseException) -> None:
+    def _deliver_soon(self, segment: Segment, error: Callable[[str], BaseException]) -> None:
+        """Let each of these calls have an error, of its own: raising an exception changes it."""
         loop = self._loop
         if self._is_forked():
             # The child may have a loop of its own; the parent's, which it has inherited, is idle there.
@@ -280,30 +709,55 @@ class ProcessExecutor:
                 loop = asyncio.get_running_loop()
             except RuntimeError:
                 pass
-        if not loop.is_closed():  # else nobody is left to be told
-            loop.call_soon(call.deliver, None, error)
+        if loop.is_closed():
+            return  # nobody is left to be told
+        job = segment.job
+        for index in range(segment.start, segment.stop):
+            loop.call_soon(job.ended, index, 0, None, error(job.key(index, 0)))
 
     def _is_forked(self) -> bool:
         return os.getpid() != self._pid
 
 
-def _outcome(kind: int, payload: memoryview, key: str) -> tuple[Any, BaseException | None]:
-    """What a VALUE or an ERROR frame says."""
+def loaded(payload: Payload, key: Callable[[], str]) -> tuple[Any, BaseException | None]:
+    """The value of a result, and None; or None, and an error."""
     try:
-        if kind == VALUE:
-            return pickle.loads(payload), None
-        from asyncgraph.executors.process.exceptions import decode
-
-        return None, decode(payload)
+        return payload.load(), None
     except BaseException as cause:  # the user's code runs here, and must not end the loop
-        error = SerializationError(
-            f"The result of {key} has come back from its worker process but could not be unpickled here: "
-            f"{describe_error(cause)}. Its classes must be importable here, and able to rebuild what they "
-            "pickle.",
-            stage="result-unpickle",
-        )
-        error.__cause__ = without_own_frames(cause)
-        return None, error
+        return None, Refusal("result-unpickle", "", "", cause).as_error(key())
+
+
+def _decoded_error(data: Any, key: str) -> BaseException:
+    from asyncgraph.executors.process.exceptions import decode
+
+    try:
+        return decode(data)
+    except BaseException as cause:  # likewise
+        return Refusal("result-unpickle", "", "", cause).as_error(key)
+
+
+def _is_long(job: Job) -> bool:
+    """Whether others are not to wait behind it."""
+    return (
+        job.seconds is None
+        or job.seconds >= SHORT
+        or job.is_isolated
+        or job.timeout is not None
+    )
+
+
+def _shared(payloads: Iterable[Payload]) -> Iterator[None]:
+    for payload in payloads:
+        if _is_to_be_shared(payload):
+            yield from payload.share()
+
+
+def _is_to_be_shared(payload: Payload) -> bool:
+    return payload.fd < 0 and payload.size >= LARGE
+
+
+def _cancelled_error(_: str) -> BaseException:
+    return asyncio.CancelledError()
 
 
 def _spawn_error(cause: Exception, key: str) -> WorkerStartError:

@@ -1,75 +1,91 @@
-"""Inside a worker process: read a call, run it, write its outcome, until the parent closes the pipe.
+"""Inside a worker process: take a call, run it, write its outcome, until the parent closes the pipes.
 
-Decides how an outcome is put into a frame, and that no fault of one call ends the worker. Knows
-nothing of pools; and imports little, because every worker pays for it before its first result:
-cloudpickle and the transport of exceptions only when something needs them.
+Decides how an outcome is put into a record, and that no fault of one call ends the worker. Where calls come
+from, and where records go, is decided in `inbox` and `outbox`. Imports little, because every worker pays
+for it before its first result: cloudpickle and the transport of exceptions only when something needs them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import marshal
 import os
 import pickle
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
-from typing import IO, Any
+from typing import Any
 
-from asyncgraph.errors import SerializationError
-from asyncgraph.executors.base import perform, without_own_frames
-from asyncgraph.executors.process.channel import (
-    BEGUN,
-    ERROR,
-    HELLO,
-    VALUE,
-    close_fd,
-    own_fd,
-    read_frame,
-    write_frame,
-)
-from asyncgraph.executors.safe_text import describe_error
+import asyncgraph.executors.process as package
+from asyncgraph.executors.base import without_own_frames
+from asyncgraph.executors.process.descriptors import close_fd, own_fd
+from asyncgraph.executors.process.frames import ATOM, ERROR, HELLO, METER, PASSED, PICKLE, REFUSED
+from asyncgraph.executors.process.inbox import NOTHING, Inbox
+from asyncgraph.executors.process.outbox import Outbox
+from asyncgraph.executors.process.payload import LARGE, Payload
+from asyncgraph.executors.process.pickling import ATOMS, pack_plainly, unpacked
+from asyncgraph.executors.process.refusal import Refusal
 
 __all__ = ["main"]
 
-# Values of these types are nothing to look into; plain pickle spares the import of cloudpickle.
-_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
-
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
+# Seconds after which the parent is told of outcomes although there are more calls.
+_TELL_AFTER = 0.0005
 
-def main(setup: dict[str, Any], stream: IO[bytes], requests: int, results: int, lifeline: int) -> None:
-    """Serve calls until the parent closes the pipe.
+# Types of values that take no memory to speak of.
+_SMALL = frozenset({type(None), bool, int, float, complex})
+
+
+def main(setup: dict[str, Any], stream: Any, fds: dict[str, int]) -> None:
+    """Serve calls until the parent closes the pipes.
 
     Args:
         setup: What the parent said of itself, see `spawn.describe_setup`.
         stream: Where the parent's frames are read from.
-        requests: The descriptor behind `stream`.
-        results: The descriptor that frames for the parent are written to.
-        lifeline: A pipe on which nothing ever comes but its end, when the parent is gone.
+        fds: The worker's ends of what leads to the parent, see `spawn.WorkerProcess`.
     """
-    for fd in (requests, results, lifeline):
+    package.is_worker = True
+    for fd in fds.values():
         os.set_inheritable(own_fd(fd), False)
-    _settle(setup)
-    threading.Thread(target=_die_with, args=(lifeline,), name="asyncgraph-lifeline", daemon=True).start()
+    _settle(setup, fds)
+    outbox = Outbox(fds["results"], fds.get("line"))
+    inbox = Inbox(stream, fds.get("tokens"), fds.get("line"), outbox)
+    _watch_parent(fds["lifeline"])
     # EPIPE: the parent has closed the pool, or is gone.
     with contextlib.suppress(BrokenPipeError):
-        write_frame(results, HELLO)
+        outbox.write(HELLO)
+        outbox.tell()
         if setup["die_with_parent"]:
             _ask_for_death_signal(setup["parent"])
-        _serve(stream, results)
-    close_fd(results)
+        _Service(inbox, outbox).run()
+    for fd in fds.values():
+        with contextlib.suppress(OSError):
+            close_fd(fd)
 
 
-def _settle(setup: dict[str, Any]) -> None:
+def _settle(setup: dict[str, Any], fds: dict[str, int]) -> None:
     # Ctrl-C is the parent's to answer: it kills this process if that is what it takes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         os.chdir(setup["cwd"])
+    if "stderr" in fds:
+        # So far it was the report, in which the parent finds out why a worker does not start.
+        os.dup2(fds["stderr"], 2)
     with contextlib.suppress(Exception):  # there may be no standard error to write to
         import faulthandler
 
-        faulthandler.enable()
+        faulthandler.enable(fds.get("report", 2))
+    for output in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # there may be none
+            # Lines are seen as soon as they are printed, and are not lost when the worker is killed.
+            output.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+
+
+def _watch_parent(lifeline: int) -> None:
+    threading.Thread(target=_die_with, args=(lifeline,), name="asyncgraph-lifeline", daemon=True).start()
 
 
 def _die_with(lifeline: int) -> None:
@@ -77,7 +93,7 @@ def _die_with(lifeline: int) -> None:
         os.read(lifeline, 1)
     except OSError:
         return  # the user's code has closed it; the death signal is left
-    if os.getpgrp() == os.getpid():
+    if os.name == "posix" and os.getpgrp() == os.getpid():
         os.kill(0, signal.SIGKILL)  # the whole group: what the call has started ends with it
     os._exit(70)
 
@@ -94,67 +110,235 @@ def _ask_for_death_signal(parent: int) -> None:
         os._exit(70)  # it was gone before the signal was asked for
 
 
-def _serve(stream: IO[bytes], results: int) -> None:
-    pid = os.getpid()
-    while (payload := read_frame(stream)) is not None:
-        write_frame(results, BEGUN)
-        calls = [payload]
-        del payload
-        kind, answer = _answer(calls)
-        if os.getpid() != pid:
-            os._exit(0)  # the call has forked, and this is the child, on its way home to nowhere
-        write_frame(results, kind, answer)
-        del answer  # not to be kept until the next call comes
+class _Service:
+    """The loop of a worker, and what it keeps between calls."""
+
+    def __init__(self, inbox: Inbox, outbox: Outbox) -> None:
+        self._inbox = inbox
+        self._outbox = outbox
+        self._functions = inbox.functions
+        # So many calls of one function have taken so many seconds since that was reported; and when the
+        # parent was told of outcomes.
+        self._function = 0
+        self._calls = 0
+        self._seconds = 0.0
+        self._told_at = 0.0
+        if hasattr(os, "register_at_fork"):
+            # The call has forked, and this is the child, on its way home to nowhere.
+            os.register_at_fork(after_in_child=self._become_nobody)
+        self._is_nobody = False
+
+    def run(self) -> None:
+        """Serve."""
+        take, inbox, functions = self._inbox.take, self._inbox, self._functions
+        write, clock = self._outbox.write, time.perf_counter
+        while True:
+            arguments = take()
+            if arguments is NOTHING:
+                if not self._rest():
+                    return
+                continue
+            frame = inbox.frame
+            number = frame.function
+            if type(arguments) is not tuple or frame.steps or type(functions[number]) is bytes:
+                self._run_with_care(arguments)
+                continue
+            # Plain arguments: in as few steps as possible, since the call may take less than they do.
+            began = clock()
+            try:
+                value = functions[number](*arguments)
+            except BaseException as error:
+                self._write_error(error)
+                value = error = arguments = None  # type: ignore[assignment]
+                continue
+            seconds = clock() - began
+            arguments = None
+            if self._is_nobody:
+                os._exit(0)
+            if type(value) in _SMALL:
+                write(ATOM, marshal.dumps(value))
+            else:
+                self._write_value(value)
+            value = None
+            if number == self._function:
+                self._calls += 1
+                self._seconds += seconds
+            else:
+                self._took(number, seconds)
+            if began + seconds - self._told_at > _TELL_AFTER:
+                self._tell(began + seconds)
+
+    def _rest(self) -> bool:
+        """Nothing is to be done: say what has been, and wait; False if nothing will be."""
+        self._flush()
+        self._tell(time.perf_counter())
+        return self._inbox.wait()
+
+    def _run_with_care(self, arguments: Any) -> None:
+        """Run a call with arguments that have to be unpickled; and what follows it, if it is a chain."""
+        frame, outbox = self._inbox.frame, self._outbox
+        number, steps = frame.function, frame.steps
+        previous: list[Any] = []
+        try:
+            call = self._unpacked(number, arguments, frame.payloads, previous)
+            arguments = frame.payloads = None  # type: ignore[assignment]
+            value = self._timed(number, call)
+            for number, pickle_of_arguments in steps:
+                if _must_be_seen(value):
+                    break
+                outbox.write(PASSED)
+                self._tell_if_due()
+                previous.append(value)
+                value = None
+                call = self._unpacked(number, pickle_of_arguments, [], previous)
+                value = self._timed(number, call)
+        except Refusal as refusal:
+            self._write_refusal(refusal)
+        except BaseException as error:
+            self._write_error(error)
+        else:
+            self._write_value(value)
+        finally:
+            previous.clear()
+            # From Python 3.12 on, the traceback of an error leads to this frame, which is to keep nothing.
+            value = call = arguments = None  # type: ignore[assignment]
+        self._tell_if_due()
+
+    def _unpacked(
+        self, number: int, arguments: Any, payloads: list[Payload], previous: list[Any]
+    ) -> list[Any]:
+        """The function and its arguments, in a list that `_timed` empties."""
+        if type(arguments) is tuple:
+            return [self._load_function(number), arguments, {}]
+        function = self._load_function(number) if number else None
+        own = payloads[0] if arguments is None else Payload([len(arguments)], [arguments])
+        try:
+            call = list(unpacked(own, payloads[arguments is None :], previous))
+        except BaseException as error:  # runs the user's code, which must not end the worker
+            cause = error
+        else:
+            return [function, *call] if number else call
+        raise Refusal("arg-unpickle", "", "", cause, _missing_module(own, cause))
+
+    def _load_function(self, number: int) -> Callable[..., Any]:
+        function = self._functions[number]
+        if type(function) is not bytes:
+            return function  # type: ignore[no-any-return]
+        try:
+            loaded: Callable[..., Any] = pickle.loads(function)
+        except BaseException as error:  # runs the user's code, which must not end the worker
+            cause = error
+        else:
+            self._functions[number] = loaded
+            return loaded
+        raise Refusal(
+            "arg-unpickle", "function", "function", cause, _missing_module(Payload([len(function)], [function]), cause)
+        )
+
+    def _timed(self, number: int, call: list[Any]) -> Any:
+        function, args, kwargs = call
+        call.clear()
+        began = time.perf_counter()
+        try:
+            value = function(*args, **kwargs)
+        finally:
+            if self._is_nobody:
+                os._exit(0)
+        self._took(number, time.perf_counter() - began)
+        return value
+
+    # -- outcomes
+
+    def _write_value(self, value: Any) -> None:
+        if type(value) in _SMALL or (type(value) in ATOMS and len(value) < LARGE):
+            self._outbox.write(ATOM, marshal.dumps(value))
+            return
+        payload = pack_plainly(value)
+        if payload is None:
+            from asyncgraph.executors.process.serialization import pack_result
+
+            try:
+                payload = pack_result(value)
+            except Refusal as refusal:
+                self._write_refusal(refusal)
+                return
+        if payload.size >= LARGE and self._outbox.can_share:
+            for _ in payload.share():
+                pass
+        if payload.fd < 0 and len(payload.sizes) == 1:
+            self._outbox.write(PICKLE, b"".join(payload.stream))
+        else:
+            self._outbox.write_payload(payload)
+
+    def _write_error(self, error: BaseException) -> None:
+        from asyncgraph.executors.process.exceptions import encode
+
+        if self._is_nobody:
+            os._exit(0)
+        self._outbox.write(ERROR, encode(without_own_frames(error)))
+
+    def _write_refusal(self, refusal: Refusal) -> None:
+        from asyncgraph.executors.process.exceptions import encode
+
+        parts = refusal.stage, refusal.place, refusal.kind, refusal.missing
+        self._outbox.write(REFUSED, marshal.dumps((*parts, encode(without_own_frames(refusal.cause)))))
+
+    # -- what the parent is told
+
+    def _took(self, number: int, seconds: float) -> None:
+        if number != self._function:
+            self._write_meter()
+            self._function = number
+        self._calls += 1
+        self._seconds += seconds
+
+    def _write_meter(self) -> None:
+        if self._calls:
+            self._outbox.write(METER, marshal.dumps((self._function, self._calls, self._seconds)))
+            self._calls, self._seconds = 0, 0.0
+
+    def _tell_if_due(self) -> None:
+        now = time.perf_counter()
+        if now - self._told_at > _TELL_AFTER:
+            self._tell(now)
+
+    def _tell(self, now: float) -> None:
+        self._write_meter()
+        self._outbox.tell()
+        self._told_at = now
+
+    def _become_nobody(self) -> None:
+        self._is_nobody = True
+
+    def _flush(self) -> None:
+        # What calls have printed without ending the line.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # closed or replaced by the user's code
+                stream.flush()
 
 
-def _answer(calls: list[bytes]) -> tuple[int, bytes]:
-    """Run the call in `calls`, taking it out so that nothing but the call itself refers to it."""
-    try:
-        key, function, args, kwargs = pickle.loads(calls.pop())
-    except BaseException as error:  # runs the user's code, which must not end the worker
-        return ERROR, _encode(_refusal(error))
-    outcome = perform(function, args, kwargs, key)
-    del function, args, kwargs
-    _flush()
-    return _frame(*outcome, key)
+def _must_be_seen(value: Any) -> bool:
+    """Whether the parent has to decide what becomes of a value: it may be a node."""
+    node = sys.modules.get("asyncgraph._graph.node")
+    return node is not None and isinstance(value, node.Node)
 
 
-def _frame(value: Any, error: BaseException | None, key: str) -> tuple[int, bytes]:
-    if error is not None:
-        return ERROR, _encode(error)
-    if type(value) in _PLAIN:
-        return VALUE, pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    from asyncgraph.executors.process.serialization import pickle_result
+def _missing_module(payload: Payload, error: BaseException) -> str:
+    """The module that could not be imported, or lacks the name that was looked for, if that is the fault."""
+    if isinstance(error, ModuleNotFoundError):
+        return error.name or ""
+    if not isinstance(error, (AttributeError, ImportError)):
+        return ""
+    last = ""
 
-    try:
-        return VALUE, pickle_result(value, key)
-    except SerializationError as failure:
-        return ERROR, _encode(failure)
+    class Finder(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            nonlocal last
+            last = module
+            return super().find_class(module, name)
 
+    import io
 
-def _refusal(cause: BaseException) -> SerializationError:
-    refusal = SerializationError(
-        "The call could not be unpickled in the worker process: "
-        f"{describe_error(cause)}. Its function and arguments must be importable there, and "
-        "their classes must be able to rebuild what they pickle.",
-        stage="arg-unpickle",
-    )
-    refusal.__cause__ = without_own_frames(cause)
-    return refusal
-
-
-def _encode(error: BaseException) -> bytes:
-    from asyncgraph.executors.process.exceptions import encode
-
-    return encode(error)
-
-
-def _flush() -> None:
-    # What the call printed is seen now, and is not lost when the worker is killed later.
-    streams: list[Callable[[], object] | None] = [
-        getattr(stream, "flush", None) for stream in (sys.stdout, sys.stderr)
-    ]
-    for flush in streams:
-        with contextlib.suppress(Exception):  # closed or replaced by the user's code
-            if flush is not None:
-                flush()
+    with contextlib.suppress(BaseException):
+        Finder(io.BytesIO(b"".join(payload.stream)), buffers=payload.buffers).load()
+    return last

@@ -30,7 +30,7 @@ class Pool:
         return await self.start(function, *args, **kwargs).error()
 
     def cancel(self, started):
-        self.executor.cancel(started.call)
+        self.executor.cancel([started])
 
     async def aclose(self):
         await self.executor.aclose()

@@ -5,14 +5,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
+import functools
 import os
 import pathlib
 import select
 import subprocess
 import sys
 
-from asyncgraph.executors.base import Call
+from asyncgraph.executors.process import serialization
+from asyncgraph.executors.process.job import Job
+from asyncgraph.executors.process.payload import LARGE
+from asyncgraph.executors.process.refusal import Refusal
 
 PATIENCE = 30.0
 """Seconds after which a test has failed that waits for an outcome."""
@@ -20,19 +23,64 @@ PATIENCE = 30.0
 ROOT = pathlib.Path(__file__).parents[3]
 
 
-class Started:
+class Nowhere:
+    """Where durations are noted that nobody asks for."""
+
+    def add(self, seconds, calls=1):
+        pass
+
+
+class Started(Job):
     """A call that was handed to an executor, and what it has delivered."""
 
-    def __init__(self, executor, function, args, kwargs):
+    def __init__(self, executor, function, args, kwargs, **options):
         self.deliveries = []
         self._future = asyncio.get_running_loop().create_future()
-        key = getattr(function, "__name__", "function") + "-key"
-        self.call = Call(function, args, kwargs, contextvars.copy_context(), key, self._deliver)
-        executor.start(self.call)
+        self.name = getattr(function, "__name__", "function") + "-key"
+        try:
+            self._prepare(executor, function, args, kwargs)
+        except Refusal as refusal:
+            self._deliver(None, refusal.as_error(self.name))
+            return
+        for name, value in options.items():
+            setattr(self, name, value)
+        executor.start([self])
         assert not self.deliveries, "delivered from within start"
+
+    def _prepare(self, executor, function, args, kwargs):
+        self._parts = executor, function, args, kwargs
+        shipped = executor.shipping.ship(function, Nowhere())
+        parts = (args, kwargs) if shipped.data is not None else (function, args, kwargs)
+        with serialization.pickled_by_value(executor.shipping.by_value):
+            payload = serialization.pack_arguments(parts)
+        large = len(payload.sizes) > 1 or payload.size >= LARGE
+        super().__init__(shipped, [None if large else b"".join(payload.stream)], None)
+        self.payloads = [payload] if large else []
+
+    def sent_anew(self, missing):
+        if missing in self._sent_by_value:
+            return False
+        self._sent_by_value.add(missing)
+        self._prepare(*self._parts)
+        return True
+
+    @functools.cached_property
+    def _sent_by_value(self):
+        return set()
+
+    def key(self, index, step):
+        return self.name
+
+    def done(self, index, values):
+        for value in values:
+            self._deliver(value, None)
+
+    def ended(self, index, step, value, error):
+        self._deliver(value, error)
 
     def _deliver(self, value, error):
         self.deliveries.append((value, error))
+        self.payloads = self._parts = ()
         if not self._future.done():
             self._future.set_result(None)
 

@@ -104,15 +104,16 @@ def scribble():
 
 def die_after_answering(value):
     """Return `value` from a worker that ends as soon as the answer is written."""
-    from asyncgraph.executors.process import worker
+    from asyncgraph.executors.process.outbox import Outbox
 
-    write_frame = worker.write_frame
+    for name in ("write", "write_payload"):
+        write = getattr(Outbox, name)
 
-    def write_and_die(fd, kind, payload=b""):
-        write_frame(fd, kind, payload)
-        os._exit(9)
+        def write_and_die(*args, write=write):
+            write(*args)
+            os._exit(9)
 
-    worker.write_frame = write_and_die
+        setattr(Outbox, name, write_and_die)
     return value
 
 

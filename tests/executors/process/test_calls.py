@@ -105,8 +105,8 @@ async def test_numeric_libraries_share_the_cores(make_pool, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("MKL_NUM_THREADS", "7")
     pool = make_pool(slots=1000)
-    seen = await pool.value(remote.environment, "OMP_NUM_THREADS", "MKL_NUM_THREADS", "ASYNCGRAPH_WORKER")
-    assert seen == ["1", "7", "1"]
+    seen = await pool.value(remote.environment, "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    assert seen == ["1", "7"]
 
 
 async def test_programs_started_by_a_call_inherit_nothing_of_ours(pool):
@@ -130,19 +130,10 @@ def test_slots_must_be_positive():
         ProcessExecutor(0, None)
 
 
-def test_windows_is_refused_clearly(monkeypatch):
-    """On Windows the constructor says what to use instead."""
-    from asyncgraph.executors.process import ProcessExecutor
-
-    monkeypatch.setattr("sys.platform", "win32")
-    with pytest.raises(NotImplementedError, match="thread"):
-        ProcessExecutor(1, None)
-
-
 def test_the_files_hold_no_stray_name():
     """The package offers ProcessExecutor and nothing by accident."""
     import asyncgraph.executors.process as package
 
-    assert package.__all__ == ["ProcessExecutor"]
+    assert package.__all__ == ["ProcessExecutor", "is_worker"]
     assert not hasattr(package, "Pool")
     assert pathlib.Path(package.__file__).name == "__init__.py"

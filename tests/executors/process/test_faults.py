@@ -79,9 +79,10 @@ async def test_a_worker_that_dies_before_the_call_has_arrived_is_replaced(pool):
 
 async def test_a_call_that_meets_only_dying_workers_is_suspected(pool, monkeypatch):
     """A call is not handed from one dying worker to the next for ever."""
-    monkeypatch.setattr(pool_module, "_ASSIGNMENTS", 1)
+    monkeypatch.setattr(pool_module, "_STRAYS", 1)
     pid = await pool.value(remote.pid)
-    call = pool.start(remote.echo, b"x" * 20_000_000)
+    os.kill(pid, signal.SIGSTOP)
+    call = pool.start(remote.echo, 1)
     os.kill(pid, signal.SIGKILL)
     assert isinstance(await call.error(), WorkerCrashedError)
 

@@ -17,6 +17,7 @@ import pytest
 from asyncgraph.errors import RuntimeClosedError, WorkerStartError
 from asyncgraph.executors.process import ProcessExecutor
 from asyncgraph.executors.process import handle as handle_module
+from asyncgraph.executors.process import link as link_module
 from tests.executors.process import remote
 from tests.executors.process.harness import PATIENCE, ROOT, Started, gone, run_script
 
@@ -66,7 +67,7 @@ async def test_without_descriptors_the_existing_workers_go_on(pool, monkeypatch,
     holder = pool.start(remote.hold, fifo.path)
     await fifo.pid()
     with monkeypatch.context() as patch:
-        patch.setattr(handle_module, "WorkerProcess", _no_descriptors)
+        patch.setattr(link_module, "WorkerProcess", _no_descriptors)
         waiting = pool.start(remote.add, 1, 1)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -79,7 +80,7 @@ async def test_without_descriptors_the_existing_workers_go_on(pool, monkeypatch,
     assert await pool.value(remote.add, 1, 1) == 2
 
 
-def _no_descriptors(slots):
+def _no_descriptors(slots, **options):
     raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
@@ -218,7 +219,7 @@ def _in_forked_child(executor):
     async def use():
         call = Started(executor, remote.add, (1, 1), {})
         error = await call.error()
-        executor.cancel(call.call)
+        executor.cancel([call])
         await executor.aclose()
         executor.close()
         return type(error).__name__

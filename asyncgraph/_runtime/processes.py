@@ -1,0 +1,421 @@
+"""The process calls of an execution: which of them go to the pool together, and what came of them.
+
+Calls that are known to be short share a slot, so that the pool can give a worker several at a time. A chain of
+calls, each of which needs nothing but the value of the one before, goes as one job and stays in one worker.
+Large values stay as they came, pickled, where only other process calls need them.
+
+All this happens on the loop; what workers do is the pool's business. It is imported with the first process
+call, because pickling and all that is no business of a service that has none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from asyncgraph._graph.function import Function
+from asyncgraph._graph.node import Node, key_of
+from asyncgraph._graph.scheduler import RUNNING
+from asyncgraph._runtime.arguments import resolve_in_order
+from asyncgraph._runtime.lanes import PROCESS
+from asyncgraph._runtime.owner import Owner
+from asyncgraph._runtime.slices import Slice
+from asyncgraph.executors.process.job import Job, Step
+from asyncgraph.executors.process.payload import LARGE, Payload
+from asyncgraph.executors.process.pickling import ATOMS, PREVIOUS
+from asyncgraph.executors.process.pool import SHORT, WINDOW, ProcessExecutor, loaded
+from asyncgraph.executors.process.refusal import Refusal
+from asyncgraph.executors.process.shipping import Shipped
+
+__all__ = ["Processes"]
+
+# A slot, in the units in which calls pay for their share of one, and the least that one pays.
+_SLOT = 1024
+_LEAST = 4
+
+# A chain has at most so many calls.
+_CHAIN = 100
+
+# Strings and bytes of more than this go in shared memory, perhaps, and not among plain arguments.
+_LONG = 1 << 12
+
+
+class Processes:
+    """Runs the process calls of one execution.
+
+    Args:
+        owner: The execution.
+
+    Attributes:
+        passing: The tasks of chains whose value nobody but the next task of the chain will ever have.
+    """
+
+    def __init__(self, owner: Owner) -> None:
+        self.passing: set[int] = set()
+        self._owner = owner
+        self._jobs: set[_Job] = set()
+        self._shipped: dict[Function, Shipped] = {}
+        # What is left of the slots that have been claimed.
+        self._units = 0
+        self._has_kept_any = False
+
+    def is_busy(self) -> bool:
+        """Whether the pool has any call of the execution."""
+        return bool(self._jobs)
+
+    def running(self) -> list[Node[Any]]:
+        """The nodes that are being computed, or will be soon."""
+        nodes, state = self._owner.nodes, self._owner.scheduler.state
+        return [nodes[task] for job in self._jobs for task in job.tasks if state[task] == RUNNING]
+
+    def cancel(self) -> None:
+        """Let nothing more begin, and stop what is running."""
+        if self._jobs:
+            self._executor.cancel(self._jobs)
+
+    def fill(self, slice_: Slice) -> bool:
+        """Hand to the pool what finds a slot, or its share of one; whether that was anything.
+
+        Args:
+            slice_: How long.
+        """
+        owner, jobs = self._owner, list[_Job]()
+        try:
+            while owner.has_call(PROCESS) and not owner.is_stopping:
+                if not self._next_jobs(jobs):
+                    break
+                # After the first, so that there is progress on a machine that hardly lets us run, too.
+                if slice_.is_over():
+                    break
+        finally:
+            self._hand_over(jobs)
+        return bool(jobs)
+
+    @property
+    def _executor(self) -> ProcessExecutor:
+        executor = self._owner.lanes[PROCESS].executor
+        assert isinstance(executor, ProcessExecutor)
+        return executor
+
+    def _hand_over(self, jobs: list[_Job]) -> None:
+        if not jobs:
+            return
+        for job in jobs:
+            job.left = len(job.calls)
+        self._jobs.update(jobs)
+        if self._owner.is_stopping:  # since the first of them was made
+            for job in jobs:
+                for index in range(len(job.calls)):
+                    job.ended(index, 0, None, asyncio.CancelledError())
+            return
+        try:
+            self._executor.start(jobs)
+        except BaseException:  # it must not raise, and may not deliver now
+            self._jobs.difference_update(jobs)
+            raise
+
+    # -- what becomes a job
+
+    def _next_jobs(self, jobs: list[_Job]) -> bool:
+        """Take what comes next, and what is like it; False if there is no slot for it."""
+        owner, scheduler = self._owner, self._owner.scheduler
+        hold = owner.holds_producers(PROCESS)
+        first = scheduler.first(PROCESS, hold_producers=hold)
+        if first is None:
+            return False
+        function = owner.nodes[first]._function
+        seconds = function.durations.mean
+        is_short = seconds is not None and seconds < SHORT and not function.is_special
+        units = max(math.ceil((seconds or 0.0) / WINDOW * _SLOT), _LEAST) if is_short else _SLOT
+        if self._units < units:
+            if not owner.claim(PROCESS):
+                return False
+            self._units += _SLOT
+        try:
+            shipped = self._shipped.get(function) or self._ship(function)
+        except Exception as error:
+            self._fail(first, error, hold=hold)
+            return True
+        job = _Job(self, shipped, seconds, units)
+        self._fill_job(job, function, self._units // units if is_short else 1, jobs, hold=hold)
+        return True
+
+    def _fill_job(self, job: _Job, function: Function, most: int, jobs: list[_Job], *, hold: bool) -> None:
+        """Take tasks of this function; those with large arguments become jobs of their own."""
+        owner, scheduler, nodes = self._owner, self._owner.scheduler, self._owner.nodes
+        calls, tasks = job.calls, job.tasks
+        is_plain = job.shipped.data is not None
+        jobs.append(job)
+        for _ in range(most):
+            task = scheduler.first(PROCESS, hold_producers=hold)
+            if task is None or nodes[task]._function is not function:
+                break
+            scheduler.take(PROCESS, hold_producers=hold)
+            node = nodes[task]
+            args, kwargs = node._args, node._kwargs
+            if node._dependencies:
+                prepared = owner.prepare(task)
+                if prepared is None:
+                    if owner.is_stopping:
+                        break
+                    continue
+                _, args, kwargs = prepared
+            if is_plain and not kwargs and _are_plain(args):
+                tasks.append(task)
+                calls.append(args)
+                continue
+            try:
+                packed = self._pack(job.shipped, args, kwargs)
+            except Refusal as refusal:
+                owner.settle(task, PROCESS, None, refusal.as_error(key_of(node)))
+                if owner.is_stopping:
+                    break
+                continue
+            if len(packed) == 1 and packed[0].fd < 0 and len(packed[0].sizes) == 1 and packed[0].size < LARGE:
+                tasks.append(task)
+                calls.append(b"".join(packed[0].stream))
+            else:
+                jobs.append(_Job(self, job.shipped, job.seconds, job.units).of(task, packed))
+        self._pay(jobs, job)
+
+    def _pay(self, jobs: list[_Job], first: _Job) -> None:
+        """Take the units of these jobs, from `first` on, from what there is; return slots that are not needed."""
+        start = jobs.index(first)
+        for job in jobs[start:]:
+            self._units -= job.units * len(job.tasks)
+            if len(job.tasks) == 1:
+                self._specialize(job)
+        if not first.tasks:
+            del jobs[start]
+        self._give_back()
+
+    def _give_back(self) -> None:
+        while self._units >= _SLOT:
+            self._units -= _SLOT
+            self._owner.give_back(PROCESS)
+
+    def _ship(self, function: Function) -> Shipped:
+        shipped = self._executor.shipping.ship(function.call, function.durations)
+        self._shipped[function] = shipped
+        return shipped
+
+    def _fail(self, task: int, error: Exception, *, hold: bool) -> None:
+        """The first ready task fails: its function does not pickle, or there are no workers."""
+        owner = self._owner
+        owner.scheduler.take(PROCESS, hold_producers=hold)
+        owner.scheduler.consume(task)
+        self._give_back()
+        key = key_of(owner.nodes[task])
+        owner.settle(task, PROCESS, None, error.as_error(key) if isinstance(error, Refusal) else error)
+
+    def _pack(self, shipped: Shipped, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Payload]:
+        """Pickle arguments; and the payloads that they refer to."""
+        from asyncgraph.executors.process.serialization import pack_arguments, pickled_by_value
+
+        named = dict(kwargs)
+        arguments = (args, named) if shipped.data is not None else (shipped.call, args, named)
+        by_value = self._executor.shipping.by_value
+        if self._has_kept_any or by_value:
+            attached: list[Payload] = []
+            with pickled_by_value(by_value):
+                return [pack_arguments(arguments, attached), *attached]
+        return [pack_arguments(arguments)]
+
+    # -- chains
+
+    def _specialize(self, job: _Job) -> None:
+        """Give a job of one call what its function asks for, and the steps that can follow it."""
+        function = self._owner.nodes[job.tasks[0]]._function
+        job.timeout = function.timeout
+        job.crash_retries = function.crash_retries
+        job.is_isolated = function.is_isolated
+        steps: list[Step] = []
+        while len(job.tasks) < _CHAIN and not job.is_isolated:
+            task = self._follower(job.tasks[-1])
+            if task is None:
+                break
+            step = self._step(task)
+            if step is None:
+                break
+            steps.append(step)
+            self.passing.add(job.tasks[-1])
+            job.tasks.append(task)
+            self._owner.scheduler.take_ahead(task)
+            mean = step.shipped.durations.mean
+            job.seconds = None if job.seconds is None or mean is None else job.seconds + mean
+        job.steps = steps
+
+    def _follower(self, task: int) -> int | None:
+        """The task that takes the value of this one, which nobody else does, and nothing else."""
+        scheduler = self._owner.scheduler
+        dependents = scheduler.dependents[task]
+        if len(dependents) != 1 or task in scheduler.outputs:
+            return None
+        follower = dependents[0]
+        if scheduler.lanes[follower] != PROCESS or len(scheduler.dependencies[follower]) != 1:
+            return None
+        function = self._owner.nodes[follower]._function
+        if function.crash_retries or function.is_isolated or not scheduler.can_go_ahead(follower):
+            return None
+        return follower
+
+    def _step(self, task: int) -> Step | None:
+        """A task as a step of a chain; None if it has to go alone."""
+        node = self._owner.nodes[task]
+        function = node._function
+        try:
+            shipped = self._shipped.get(function) or self._ship(function)
+            args, kwargs = resolve_in_order(node, [PREVIOUS])
+            (packed, *_) = self._pack(shipped, args, kwargs)
+        except Exception:  # it fails in its turn, with whatever is known then
+            return None
+        if len(packed.sizes) > 1 or packed.size >= LARGE:
+            return None
+        return Step(shipped, b"".join(packed.stream), function.timeout)
+
+    # -- outcomes
+
+    def done(self, job: _Job, index: int, values: list[Any]) -> None:
+        """Calls of a job have these values."""
+        owner = self._owner
+        try:
+            self._over(job, len(values))
+            settle = owner.settle
+            for task, value in zip(job.tasks[index : index + len(values)], values, strict=True):
+                settle(task, PROCESS, value, None)
+            owner.begin_others()
+        except BaseException as internal:
+            owner.break_off(internal)
+            if not isinstance(internal, Exception):
+                raise
+        owner.wake()
+
+    def passed(self, job: _Job, step: int) -> None:
+        """A call of a chain has a value, which has gone to the next one; that has begun."""
+        owner, scheduler = self._owner, self._owner.scheduler
+        try:
+            self.passing.discard(job.tasks[step])
+            if scheduler.state[job.tasks[step]] == RUNNING:
+                owner.settle(job.tasks[step], PROCESS, None, None)
+            if scheduler.state[job.tasks[step + 1]] == RUNNING:
+                scheduler.consume(job.tasks[step + 1])
+        except BaseException as internal:
+            owner.break_off(internal)
+            if not isinstance(internal, Exception):
+                raise
+
+    def ended(self, job: _Job, index: int, step: int, value: Any, error: BaseException | None) -> None:
+        """A call, or a step of a chain, has this outcome, and nothing follows."""
+        owner, scheduler = self._owner, self._owner.scheduler
+        try:
+            self._over(job, 1)
+            task = job.tasks[index + step]
+            if step < len(job.steps):
+                scheduler.untake_behind(task)
+                self.passing.difference_update(job.tasks)
+            if scheduler.state[task] == RUNNING:  # else it was cancelled while the one before was running
+                # The outcome in no variable of a frame that goes on: that would be behind those in a traceback.
+                outcome = [(value, error)]
+                del value, error
+                owner.settle(task, PROCESS, *outcome.pop())
+            owner.begin_others()
+        except BaseException as internal:
+            owner.break_off(internal)
+            if not isinstance(internal, Exception):
+                raise
+        owner.wake()
+
+    def _over(self, job: _Job, count: int) -> None:
+        """So many calls of the job are over."""
+        job.left -= count
+        self._units += job.units * count
+        self._give_back()
+        if not job.left:
+            self._jobs.discard(job)
+            job.payloads = ()
+
+    def unpack(self, tasks: Iterable[int]) -> None:
+        """Unpickle the results of these tasks that are still pickled, because they are needed here now.
+
+        Raises:
+            SerializationError: One does not unpickle.
+        """
+        results = self._owner.scheduler.results
+        for task in tasks:
+            payload = results[task]
+            if type(payload) is Payload:
+                results[task], error = loaded(payload, partial(key_of, self._owner.nodes[task]))
+                if error is not None:
+                    results[task] = payload
+                    raise error
+
+    def keeps(self, task: int) -> bool:
+        """Whether the value of a task is needed by process calls only."""
+        scheduler = self._owner.scheduler
+        is_kept = task not in scheduler.outputs and all(
+            scheduler.lanes[each] == PROCESS and not scheduler.is_alias(each) for each in scheduler.dependents[task]
+        )
+        self._has_kept_any = self._has_kept_any or is_kept
+        return is_kept
+
+
+class _Job(Job):
+    """Calls of tasks: one for each; or one for the first, followed by the others as its steps.
+
+    Attributes:
+        tasks: The tasks.
+        units: What each call pays.
+        left: How many calls have no outcome yet.
+    """
+
+    __slots__ = ("_processes", "left", "tasks", "units")
+
+    def __init__(self, processes: Processes, shipped: Shipped, seconds: float | None, units: int) -> None:
+        super().__init__(shipped, [], seconds)
+        self.tasks: list[int] = []
+        self.units = units
+        self.left = 0
+        self._processes = processes
+
+    def of(self, task: int, packed: list[Payload]) -> _Job:
+        """Let it be the one call of a task, whose arguments are large."""
+        self.tasks.append(task)
+        first = packed[0]
+        if len(first.sizes) == 1 and first.size < LARGE:
+            self.calls, packed = [b"".join(first.stream)], packed[1:]
+        else:
+            self.calls = [None]
+        self.payloads = packed
+        return self
+
+    def key(self, index: int, step: int) -> str:
+        """The key of the node."""
+        return key_of(self._processes._owner.nodes[self.tasks[index + step]])
+
+    def done(self, index: int, values: list[Any]) -> None:
+        """See `Job`."""
+        self._processes.done(self, index, values)
+
+    def passed(self, step: int) -> None:
+        """See `Job`."""
+        self._processes.passed(self, step)
+
+    def ended(self, index: int, step: int, value: Any, error: BaseException | None) -> None:
+        """See `Job`."""
+        self._processes.ended(self, index, step, value, error)
+
+    def keeps_payload(self, index: int, step: int) -> bool:
+        """See `Job`."""
+        return self._processes.keeps(self.tasks[index + step])
+
+
+def _are_plain(args: tuple[Any, ...]) -> bool:
+    """Whether marshal copies them, and that is best."""
+    for each in args:
+        kind = type(each)
+        if kind not in ATOMS or ((kind is str or kind is bytes) and len(each) > _LONG):
+            return False
+    return True

@@ -1,0 +1,93 @@
+"""Descriptors: which are ours, and how one goes to another process over a socket.
+
+A socket here is a plain descriptor, like the pipes. `_socket` is what is below `socket`, and a worker
+imports it in a tenth of the time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["close_fd", "own_fd", "receive_descriptors", "send_descriptor"]
+
+_owned: set[int] = set()
+
+
+def own_fd(fd: int) -> int:
+    """Count `fd` among the descriptors that a fork of this process must not keep open."""
+    _owned.add(fd)
+    return fd
+
+
+def close_fd(fd: int) -> None:
+    """Close a descriptor of `own_fd`, once."""
+    if fd in _owned:
+        _owned.discard(fd)
+        os.close(fd)
+
+
+def _close_in_fork() -> None:
+    # A forked child that kept them would hide the death of one side from the other: the pipe's last
+    # writer would live on in it.
+    while _owned:
+        try:
+            os.close(_owned.pop())
+        except OSError:
+            pass  # closed behind our back; there is nothing left to do
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_fork)
+
+
+def send_descriptor(line: int, fd: int) -> None:
+    """Send `fd` over the socket.
+
+    Raises:
+        BlockingIOError: There is no room now.
+        OSError: The other side is gone, or the system has too many descriptors under way.
+    """
+    with _socket_of(line) as (sock, socket):
+        sock.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, memoryview(_as_int(fd)))])
+
+
+def receive_descriptors(line: int) -> list[int] | None:
+    """The descriptors that have come over the socket by now; None if nothing will come any more.
+
+    Bytes that came without one are dropped.
+    """
+    with _socket_of(line) as (sock, socket):
+        descriptors: list[int] = []
+        while True:
+            try:
+                data, ancillary, _, _ = sock.recvmsg(4096, socket.CMSG_SPACE(4 * 16))
+            except BlockingIOError:
+                return descriptors
+            except OSError:
+                data, ancillary = b"", []
+            if not data:
+                return descriptors or None
+            for level, kind, sent in ancillary:
+                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                    descriptors += memoryview(sent).cast("i").tolist()
+
+
+def _as_int(fd: int) -> bytes:
+    import sys
+
+    return fd.to_bytes(4, sys.byteorder)
+
+
+@contextmanager
+def _socket_of(line: int) -> Iterator[tuple[Any, Any]]:
+    import _socket
+
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, line)
+    sock.setblocking(False)  # whatever the user's default timeout is
+    try:
+        yield sock, _socket
+    finally:
+        sock.detach()

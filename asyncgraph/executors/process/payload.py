@@ -1,0 +1,115 @@
+"""Payloads: a pickled value and its large buffers, in this process's memory or in anonymous shared memory.
+
+Buffers that pickle protocol 5 hands out (numpy arrays, for instance) are not copied into the pickle. What
+is large goes into memory that the kernel shares, and frees with the last process that has it: it has no
+name, and nothing of it is left, whoever dies. A receiver maps it privately: it may write to what it got,
+and nobody else sees that. Where there is no such memory, everything travels in band.
+
+Used on both sides; what a payload stands for is known to neither.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+__all__ = ["BUFFER", "LARGE", "Part", "Payload"]
+
+# Bytes: from this size on a buffer stays out of the pickle, and a payload goes into shared memory.
+BUFFER = 1 << 15
+LARGE = 1 << 18
+
+# Bytes that are written into shared memory at once: a millisecond, more or less.
+_PIECE = 1 << 21
+
+# Buffers begin at multiples of this in shared memory, as numeric code likes its arrays.
+_ALIGNMENT = 64
+
+Part = bytes | bytearray | memoryview
+
+
+class Payload:
+    """A pickle and its buffers.
+
+    Attributes:
+        sizes: The length of the pickle, in bytes, and that of each buffer.
+        stream: The pickle, in pieces; empty once it is in shared memory.
+        buffers: The buffers; likewise.
+        fd: The descriptor of the shared memory, or -1. It is closed with the payload.
+    """
+
+    __slots__ = ("buffers", "fd", "sizes", "stream")
+
+    def __init__(
+        self, sizes: Sequence[int], stream: Sequence[Part] = (), buffers: Sequence[Part] = (), fd: int = -1
+    ) -> None:
+        self.fd = fd
+        self.sizes = tuple(sizes)
+        self.stream = stream
+        self.buffers = buffers
+
+    @classmethod
+    def of(cls, stream: Sequence[Part], buffers: Sequence[pickle.PickleBuffer]) -> Payload:
+        """The payload of a pickle, in pieces, and its buffers."""
+        raw = [buffer.raw() for buffer in buffers]
+        return cls([sum(map(len, stream)), *(buffer.nbytes for buffer in raw)], stream, raw)
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    @property
+    def size(self) -> int:
+        """Bytes, all together."""
+        return sum(self.sizes)
+
+    def share(self) -> Iterator[None]:
+        """Move it into shared memory, a piece for each step; or leave it where it is, if there is none."""
+        try:
+            fd = os.memfd_create("asyncgraph", os.MFD_CLOEXEC)
+        except (AttributeError, OSError):  # not Linux; or no descriptor is left
+            return
+        try:
+            for offset, part in self._places():
+                rest = memoryview(part).cast("B")
+                while rest:
+                    written = os.pwrite(fd, rest[:_PIECE], offset)
+                    offset, rest = offset + written, rest[written:]
+                    yield
+            os.ftruncate(fd, _offsets(self.sizes)[-1] + self.sizes[-1])  # its last buffer may be empty
+        except OSError:  # there is no memory to share
+            os.close(fd)
+        except BaseException:  # it is not wanted any more
+            os.close(fd)
+            raise
+        else:
+            self.fd, self.stream, self.buffers = fd, (), ()
+
+    def load(self) -> Any:
+        """The value. Raises whatever its unpickling raises."""
+        if self.fd < 0:
+            stream = self.stream[0] if len(self.stream) == 1 else b"".join(self.stream)
+            return pickle.loads(stream, buffers=self.buffers)
+        offsets = _offsets(self.sizes)
+        memory = memoryview(mmap.mmap(self.fd, offsets[-1] + self.sizes[-1], access=mmap.ACCESS_COPY))
+        parts = [memory[start : start + size] for start, size in zip(offsets, self.sizes, strict=True)]
+        return pickle.loads(parts[0], buffers=parts[1:])
+
+    def _places(self) -> Iterator[tuple[int, Part]]:
+        offset = 0
+        for part in self.stream:
+            yield offset, part
+            offset += len(part)
+        yield from zip(_offsets(self.sizes)[1:], self.buffers, strict=True)
+
+
+def _offsets(sizes: Sequence[int]) -> list[int]:
+    offsets, end = [], 0
+    for size in sizes:
+        offsets.append(end)
+        end += -(-size // _ALIGNMENT) * _ALIGNMENT
+    return offsets

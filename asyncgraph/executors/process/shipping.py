@@ -1,0 +1,122 @@
+"""Functions on their way to workers: each goes to a worker once, however many calls of it follow.
+
+A function that can be imported is sent as its name; one that cannot (of `__main__`, a lambda, a closure) as
+what it consists of, which is taken down anew for each run: a notebook's cell may have changed it, or a global
+that it uses. A callable with a state of its own goes with each call.
+"""
+
+from __future__ import annotations
+
+import itertools
+import types
+import warnings
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from asyncgraph.executors.safe_text import safe_repr
+
+__all__ = ["Durations", "Shipped", "Shipping"]
+
+# So many functions are remembered; those that have not been used for long are forgotten, and sent again.
+_REMEMBERED = 1000
+
+# Bytes from which on a function is worth a warning: it has a large object in it, which goes to every worker.
+_LARGE = 1 << 20
+
+_numbers = itertools.count(1)
+
+
+class Durations(Protocol):
+    """Where it is noted how long calls take."""
+
+    def add(self, seconds: float, calls: int = 1) -> None:
+        """So many calls have taken so many seconds together."""
+
+
+class Shipped:
+    """A function as workers get it.
+
+    Attributes:
+        number: What it is called by.
+        data: What it is pickled to; None if it goes with each call.
+        durations: Where it is noted how long calls take.
+        call: The function.
+    """
+
+    __slots__ = ("call", "data", "durations", "number")
+
+    def __init__(self, call: Callable[..., Any], data: bytes | None, durations: Durations) -> None:
+        self.number = next(_numbers)
+        self.call = call
+        self.data = data
+        self.durations = durations
+
+
+class Shipping:
+    """The functions that a pool knows.
+
+    Attributes:
+        by_value: Modules that workers cannot import.
+    """
+
+    def __init__(self) -> None:
+        self.by_value: set[str] = set()
+        # By what they are pickled to, or by identity if they go with each call; those used last at the end.
+        self._known: dict[bytes | int, Shipped] = {}
+        # Those that are sent as their names, by identity.
+        self._named: dict[int, Shipped] = {}
+
+    def ship(self, call: Callable[..., Any], durations: Durations) -> Shipped:
+        """Take down a function.
+
+        Raises:
+            Refusal: It does not pickle.
+        """
+        shipped = self._named.get(id(call))
+        if shipped is not None and shipped.call is call:
+            shipped.durations = durations
+            return shipped
+        if _has_state(call):
+            shipped = self._known.get(id(call))
+            if shipped is None or shipped.call is not call:
+                shipped = Shipped(call, None, durations)
+            return self._remember(id(call), shipped, durations)
+        # cloudpickle takes tens of milliseconds to import; programs without such calls never pay.
+        from asyncgraph.executors.process.serialization import pack_function
+
+        data = pack_function(call, self.by_value)
+        if len(data) > _LARGE and data not in self._known:
+            warnings.warn(
+                f"{safe_repr(call)} takes {len(data) / 1e6:.1f} MB to send to each worker process, because of the "
+                "globals or variables that it uses; pass large objects as arguments instead",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        shipped = self._remember(data, self._known.get(data) or Shipped(call, data, durations), durations)
+        if b"cloudpickle" not in data:
+            self._named[id(call)] = shipped
+            if len(self._named) > _REMEMBERED:
+                del self._named[next(iter(self._named))]
+        return shipped
+
+    def ship_by_value(self, module: str) -> None:
+        """A worker cannot import `module`, or lacks a name in it: from now on send what it defines."""
+        self.by_value.add(module)
+        self._named.clear()
+
+    def _remember(self, what: bytes | int, shipped: Shipped, durations: Durations) -> Shipped:
+        self._known.pop(what, None)
+        self._known[what] = shipped
+        shipped.durations = durations
+        if len(self._known) > _REMEMBERED:
+            del self._known[next(iter(self._known))]
+        return shipped
+
+
+def _has_state(call: Callable[..., Any]) -> bool:
+    """Whether what it does may depend on an object that it belongs to, or is."""
+    if isinstance(call, types.FunctionType | type):
+        return False
+    if isinstance(call, types.BuiltinFunctionType | types.MethodType):
+        return call.__self__ is not None and not isinstance(call.__self__, types.ModuleType | type)
+    return True
