@@ -11,6 +11,9 @@ from tests.benchmarks import (
     memory,
     metg,
     peaks,
+    pool,
+    pool_data,
+    pool_mix,
     scale,
     suspended,
 )
@@ -26,4 +29,7 @@ BENCHMARKS = [
     *peaks.BENCHMARKS,
     *makespan.BENCHMARKS,
     *metg.BENCHMARKS,
+    *pool.BENCHMARKS,
+    *pool_mix.BENCHMARKS,
+    *pool_data.BENCHMARKS,
 ]
