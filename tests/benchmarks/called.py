@@ -1,4 +1,4 @@
-"""What `pool` lets worker processes call; a worker imports this, so it imports next to nothing."""
+"""What `pool` and `chaos` let worker processes call; a worker imports this, so it imports next to nothing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 Spell = tuple[int, float, float]
 """In which process a call was, and from when until when, on a clock that is the same in all processes."""
+
+_PRIME = 2**61 - 1
 
 
 def inc(number: int) -> int:
@@ -33,6 +35,14 @@ def rest(seconds: float) -> Spell:
 def rest_long(seconds: float) -> Spell:
     """The same by another name: what is known of the duration of one function is not known of the other."""
     return rest(seconds)
+
+
+def mixed(seconds: float, number: int, *needs: int) -> int:
+    """A number that depends on every other, and on their order; it takes so long."""
+    time.sleep(seconds)
+    for each in needs:
+        number = (number * 31 + each) % _PRIME
+    return number
 
 
 # -- payloads; numpy is there only where there are arrays

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.benchmarks import (
     calls,
+    chaos,
     coroutines,
     imports,
     loop_stall,
@@ -32,4 +33,5 @@ BENCHMARKS = [
     *pool.BENCHMARKS,
     *pool_mix.BENCHMARKS,
     *pool_data.BENCHMARKS,
+    *chaos.BENCHMARKS,
 ]

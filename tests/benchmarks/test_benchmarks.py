@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from asyncgraph import delayed
 from tests.benchmarks import (
+    chaos,
     cold_start,
     imports,
     loop_stall,
@@ -220,6 +222,28 @@ def test_the_stall_is_measured_with_payloads_of_each_kind():
         assert 0 < pool_data.stall_ours(opened, kinds, 3, 800) < 60e3
 
 
+async def test_a_worker_is_found_as_one():
+    """It descends from this process; those that are to be spared are not found."""
+    before = frozenset(chaos.workers())
+    pid = await delayed(os.getpid, executor="process")()
+    assert pid in chaos.workers(before)
+    assert pid not in chaos.workers(before | {pid})
+
+
+async def test_chaos_without_kills_gives_what_is_found_serially():
+    """Nobody is killed, and nobody is left."""
+    found = await chaos.run_graph(1, 40, is_killing=False)
+    assert (found.killed, found.left, found.fault) == (0, 0, "")
+
+
+async def test_chaos_kills_workers():
+    """The graph takes longer than the time between two kills; without retries it may well fail."""
+    found = await chaos.run_graph(1, 200)
+    assert found.killed > 0
+    assert found.left == 0
+    assert found.fault in {"", "WorkerCrashedError", "WorkerStartError"}
+
+
 def test_targets():
     """They are for the ratio where there is one, and otherwise for the median."""
     assert Row("a", [1, 2, 9], "ms", at_most=2).verdict() == "<= 2 ms ok"
@@ -238,7 +262,7 @@ def test_targets():
             50,
         ),
         (
-            ["pool"],
+            ["pool", "chaos"],
             [
                 "pool-calls",
                 "pool-trip",
@@ -247,6 +271,7 @@ def test_targets():
                 "pool-mix",
                 "pool-data",
                 "pool-stall",
+                "chaos",
             ],
             4,
         ),
