@@ -23,7 +23,7 @@ def _identity(value: Any) -> Any:
     return value
 
 
-async def _longest_wait(begin: Callable[[], Any]) -> float:
+async def longest_wait(begin: Callable[[], Any]) -> float:
     """Milliseconds of the longest time for which `sleep(0)` did not return, from before `begin()`.
 
     What it begins has `done()`, and is awaited at the end.
@@ -45,14 +45,14 @@ def _of_graph(function: Any, count: int) -> Callable[[], float]:
 
     async def main() -> float:
         node = total([node_of(number) for number in range(count)])
-        return await _longest_wait(lambda: start(node))
+        return await longest_wait(lambda: start(node))
 
     return lambda: asyncio.run(main())
 
 
 def _of_task(work: Callable[[], Awaitable[object]]) -> Callable[[], float]:
     async def main() -> float:
-        return await _longest_wait(lambda: asyncio.ensure_future(work()))
+        return await longest_wait(lambda: asyncio.ensure_future(work()))
 
     return lambda: asyncio.run(main())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.benchmarks import (
     calls,
+    chaos,
     coroutines,
     imports,
     loop_stall,
@@ -11,6 +12,9 @@ from tests.benchmarks import (
     memory,
     metg,
     peaks,
+    pool,
+    pool_data,
+    pool_mix,
     scale,
     suspended,
 )
@@ -26,4 +30,8 @@ BENCHMARKS = [
     *peaks.BENCHMARKS,
     *makespan.BENCHMARKS,
     *metg.BENCHMARKS,
+    *pool.BENCHMARKS,
+    *pool_mix.BENCHMARKS,
+    *pool_data.BENCHMARKS,
+    *chaos.BENCHMARKS,
 ]

@@ -7,14 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from asyncgraph import Runtime, compute, delayed
+from tests.benchmarks import resident
 from tests.benchmarks.table import Row
 from tests.benchmarks.timing import OURS, Benchmark, rows_beside_ours, taking_turns
 
-_STATUS = Path("/proc/self/status")
 _Work = Callable[[int, Callable[[], Awaitable[None]]], Awaitable[None]]
 
 
@@ -49,17 +48,11 @@ async def _all_at_once(work: _Work, items: int) -> float:
     return time.perf_counter() - start
 
 
-def _kilobytes(field: str) -> int:
-    """A field of /proc/self/status. `getrusage` would do elsewhere, but it counts the parent's peak, too."""
-    return next(int(line.split()[1]) for line in _STATUS.read_text().splitlines() if line.startswith(field))
-
-
 def measure_here(name: str, items: int) -> tuple[float, float]:
     """Seconds, and bytes by which memory (RSS) grew at the peak; 0 bytes where there is no /proc."""
-    before = _kilobytes("VmRSS:") if _STATUS.exists() else 0
+    before = resident.now()
     seconds = asyncio.run(_all_at_once(WORKS[name], items))
-    peak = _kilobytes("VmHWM:") if _STATUS.exists() else 0
-    return seconds, (peak - before) * 1024
+    return seconds, resident.peak() - before
 
 
 def _in_interpreter(name: str, items: int) -> tuple[float, float]:
@@ -74,11 +67,11 @@ def rows(items: int, rounds: int) -> Iterator[Row]:
     target = {"TaskGroup": 1.0}
     times = {name: [seconds / items * 1e6 for seconds, _ in each] for name, each in results.items()}
     yield from rows_beside_ours(times, "µs", target, prefix="time: ")
-    if _STATUS.exists():
+    if resident.IS_KNOWN:
         sizes = {name: [size / items for _, size in each] for name, each in results.items()}
         yield from rows_beside_ours(sizes, "bytes", target, prefix="memory: ")
     else:
-        yield Row("memory", remark="not measured: needs /proc/self/status")
+        yield Row("memory", remark=resident.WITHOUT)
 
 
 BENCHMARKS = [

@@ -9,9 +9,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import imports, loop_stall, makespan, memory, metg, scale, suspended
+from asyncgraph import delayed
+from tests.benchmarks import (
+    chaos,
+    cold_start,
+    imports,
+    loop_stall,
+    makespan,
+    memory,
+    metg,
+    pool,
+    pool_data,
+    pool_mix,
+    scale,
+    suspended,
+)
+from tests.benchmarks.called import busy, rest
 from tests.benchmarks.kernels import calibrated, spin
 from tests.benchmarks.metg_contenders import CONTENDERS as RUNNERS
+from tests.benchmarks.pool_contenders import warm_ours
 from tests.benchmarks.suite import BENCHMARKS
 from tests.benchmarks.table import Row
 from tests.benchmarks.timing import OURS
@@ -132,6 +148,102 @@ def test_metg_says_when_no_duration_is_enough():
     assert search.microseconds() == float("inf")
 
 
+def test_the_pool_is_given_trivial_calls():
+    """At once and one at a time; the results are checked, and what is returned is the time that it took."""
+    with warm_ours() as opened:
+        assert 0 < pool.call_ours(opened, is_built=True)(1) < 60
+        assert 0 < pool.call_ours(opened, is_built=False)(20) < 60
+        assert 0 < pool.trip_ours(opened)(5) < 60e6
+
+
+def test_a_cold_pool_has_a_first_result():
+    """The clock stops there."""
+    assert 0 < cold_start.ours() < 60
+
+
+@pytest.mark.parametrize("function", [busy, rest])
+def test_workers_are_busy_for_a_part_of_the_time(function):
+    """No call is shorter than it was told to be, so that it cannot be more than all of it."""
+    with warm_ours() as opened:
+        assert 0 < pool.busyness(pool.run_ours(opened), function, 20) <= 100.1
+
+
+def test_the_mix_has_an_order_that_can_be_kept():
+    """Who gives each call to the first free worker is done as soon as can be; the order stays the same."""
+    seconds = pool_mix.workload(600)
+    assert len(seconds) == 602
+    assert seconds == pool_mix.workload(600)
+    assert pool_mix.in_order(seconds, 2) == pytest.approx(sum(seconds) / 2)
+
+
+@pytest.mark.parametrize("is_one_function", [True, False])
+def test_the_mix_is_measured(is_one_function):
+    """It cannot be done before the bound."""
+    with warm_ours() as opened:
+        found = pool_mix.ours(opened, is_one_function=is_one_function)(pool_mix.workload(20))
+    assert 0 < found.efficiency <= 100
+    assert found.held_up >= 0
+
+
+@pytest.mark.parametrize(
+    ("spells", "seconds"),
+    [
+        pytest.param([(1, 0, 10), (1, 10, 11), (2, 0, 4)], 6, id="the other was done early"),
+        pytest.param([(1, 2, 10), (1, 10, 11), (2, 0, 1), (2, 7, 11)], 5, id="the other began late again"),
+        pytest.param([(1, 0, 10), (1, 10, 11)], 10, id="the other never had a call"),
+        pytest.param([(1, 0, 1), (1, 1, 11), (2, 0, 4)], 0, id="nothing followed the long one"),
+        pytest.param([(1, 0, 10), (1, 10, 11), (2, 0, 5), (2, 5, 10)], 0, id="the other was never idle"),
+        pytest.param([(1, 0, 3), (1, 3, 6), (2, 0, 1)], 0, id="none was long"),
+    ],
+)
+def test_what_is_held_up(spells, seconds):
+    """Calls behind a long one, for as long as the other worker had nothing to do meanwhile."""
+    assert pool_mix.held_up(spells, 5) == seconds
+
+
+@pytest.mark.parametrize("readers", [1, 2])
+def test_arrays_are_handed_on(readers):
+    """The results are checked; time passes, and memory does not shrink."""
+    pytest.importorskip("numpy")
+    with warm_ours() as opened:
+        for work in (pool_data.arrays_here(readers), pool_data.arrays_ours(opened, readers)):
+            seconds, grown = work(80_000)
+            assert 0 < seconds < 60
+            assert grown >= 0
+
+
+def test_the_stall_is_measured_with_payloads_of_each_kind():
+    """Ten of them, however few other calls there are."""
+    pytest.importorskip("numpy")
+    kinds = list(pool_data._KINDS)
+    assert len(pool_data.calls_of(kinds, 3, 800)) == 13
+    assert len(pool_data.calls_of([], 3, 800)) == 3
+    with warm_ours() as opened:
+        assert 0 < pool_data.stall_ours(opened, kinds, 3, 800) < 60e3
+
+
+async def test_a_worker_is_found_as_one():
+    """It descends from this process; those that are to be spared are not found."""
+    before = frozenset(chaos.workers())
+    pid = await delayed(os.getpid, executor="process")()
+    assert pid in chaos.workers(before)
+    assert pid not in chaos.workers(before | {pid})
+
+
+async def test_chaos_without_kills_gives_what_is_found_serially():
+    """Nobody is killed, and nobody is left."""
+    found = await chaos.run_graph(1, 40, is_killing=False)
+    assert (found.killed, found.left, found.fault) == (0, 0, "")
+
+
+async def test_chaos_kills_workers():
+    """The graph takes longer than the time between two kills; without retries it may well fail."""
+    found = await chaos.run_graph(1, 200)
+    assert found.killed > 0
+    assert found.left == 0
+    assert found.fault in {"", "WorkerCrashedError", "WorkerStartError"}
+
+
 def test_targets():
     """They are for the ratio where there is one, and otherwise for the median."""
     assert Row("a", [1, 2, 9], "ms", at_most=2).verdict() == "<= 2 ms ok"
@@ -141,12 +253,36 @@ def test_targets():
     assert Row("a", remark="not measured", at_most=1).verdict() == ""
 
 
-def test_the_command_line():
+@pytest.mark.parametrize(
+    ("asked", "wanted", "items"),
+    [
+        (
+            ["build", "inline", "threads", "memory", "import"],
+            ["build", "inline", "threads", "memory", "import"],
+            50,
+        ),
+        (
+            ["pool", "chaos"],
+            [
+                "pool-calls",
+                "pool-trip",
+                "pool-start",
+                "pool-busy",
+                "pool-mix",
+                "pool-data",
+                "pool-stall",
+                "chaos",
+            ],
+            4,
+        ),
+    ],
+    ids=["some", "those of a group"],
+)
+def test_the_command_line(asked, wanted, items):
     """It prints a table with every row of what was asked for, dask and spawned processes included."""
-    wanted = ["build", "inline", "threads", "memory", "import"]
-    command = [sys.executable, "-m", "tests.benchmarks", *wanted, "--n", "50", "--rounds", "1", "--markdown"]
+    options = ["--n", str(items), "--rounds", "1", "--markdown"]
+    command = [sys.executable, "-m", "tests.benchmarks", *asked, *options]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ, check=False)
     assert done.returncode == 0, done.stderr
-    for name in wanted:
-        assert f"| **{name}** |" in done.stdout
+    assert [line.split("**")[1] for line in done.stdout.splitlines() if line.startswith("| **")] == wanted
     assert all(line.count("|") == 8 for line in done.stdout.splitlines() if line.startswith("|"))
