@@ -34,7 +34,7 @@ __all__ = ["Processes"]
 
 # A slot, in the units in which calls pay for their share of one, and the least that one pays.
 _SLOT = 1024
-_LEAST = 4
+_LEAST = 2
 
 # A chain has at most so many calls.
 _CHAIN = 100

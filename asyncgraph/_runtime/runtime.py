@@ -249,9 +249,11 @@ def check_request(nodes: tuple[Any, ...], timeout: object, runtime: object = Non
     if not nodes:
         raise TypeError("there is nothing to compute: give at least one node")
     for node in nodes:
-        if not isinstance(node, Node) and callable(node):
+        if isinstance(node, Node):
+            continue
+        if callable(node):
             raise TypeError(f"{node!r} is a function and not a node: call it, as in `await function(...)`")
-        if inspect.isawaitable(node) and not isinstance(node, Node):
+        if inspect.isawaitable(node):
             raise TypeError(f"{node!r} is not a node: make its function `delayed` and call that")
     check_options(timeout, runtime)
 

@@ -43,7 +43,7 @@ def small(x: int) -> int:
 
 
 def graph() -> Any:
-    return double(read(read(read(read(read(small(1) + 1))))) + double(3))
+    return double(double(double(read(read(read(small(1) + 1))) + double(3))))
 
 
 def fault(*args: Any, **kwargs: Any) -> Any:
@@ -78,7 +78,7 @@ async def test_a_scheduler_that_raises(monkeypatch, method, nth):
                 await graph()
             assert is_internal(caught.value)
         # The runtime is none the worse.
-        assert await graph() == 16
+        assert await graph() == 64
 
 
 @pytest.mark.parametrize("method", ["fail", "cancel", "stop"])
@@ -119,7 +119,7 @@ async def test_an_executor_that_raises_in_start(monkeypatch):
                 with pytest.raises(InternalError) as caught:
                     await graph()
                 assert is_internal(caught.value)
-        assert await graph() == 16
+        assert await graph() == 64
 
 
 async def test_an_executor_that_raises_in_start_on_the_straight_way(monkeypatch):

@@ -82,7 +82,7 @@ class Offer:
 class PipeLink:
     """The connection by pipes and a socket, on a loop that has `add_reader`."""
 
-    depth = 256
+    depth = 512
     can_share = True
 
     def __init__(

@@ -18,10 +18,12 @@ happens inside a worker, and how bytes get there and back, is not known here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import marshal
 import os
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -73,6 +75,9 @@ _STRAYS = 3
 
 # How often a call is pickled anew for a worker that lacks modules.
 _RESENT = 3
+
+# Bytes: pickles of this size, in shared memory, are unpickled in a thread.
+_APART = 1 << 22
 
 # Results stay in shared memory as long as descriptors are lower than this: others need some, too.
 _MOST_DESCRIPTORS = 500
@@ -144,6 +149,8 @@ class ProcessExecutor:
         self._sharing: dict[Job, Iterator[None]] = {}
         self._workers: set[Worker] = set()
         self._dying: set[Worker] = set()
+        # Threads that unpickle results with large bytes.
+        self._loading: set[threading.Thread] = set()
         self._failed_starts = 0
         self._is_spawning = False
         self._none_dying = asyncio.Event()
@@ -209,7 +216,7 @@ class ProcessExecutor:
             return
         self._dismiss()
         try:
-            while self._dying:
+            while self._dying or self._loading:
                 self._none_dying.clear()
                 await self._none_dying.wait()
             await asyncio.sleep(0)  # what was still to be delivered is delivered before this returns
@@ -268,7 +275,7 @@ class ProcessExecutor:
         job = segment.job
         is_long = _is_long(job)
         best: Worker | None = None
-        usable = 0
+        usable = given = 0
         for worker in self._workers:
             if not worker.is_ready or worker.is_retiring or worker.is_stuck:
                 continue
@@ -279,25 +286,20 @@ class ProcessExecutor:
                         best = worker
             elif not worker.has_long and worker.seconds < WINDOW and worker.count < worker.link.depth:
                 usable += 1
+                given += worker.count
                 if best is None or worker.seconds < best.seconds:
                     best = worker
-        if best is None:
-            return None, 0
-        if is_long:
+        if best is None or is_long:
             return best, 1
-        return best, self._count_for(best, segment, usable)
+        return best, self._count_for(best, segment, -(-(given + len(segment)) // usable))
 
-    def _count_for(self, worker: Worker, segment: Segment, usable: int) -> int:
-        """How many short calls the worker gets: as many as there is room for, and no more than its share."""
+    def _count_for(self, worker: Worker, segment: Segment, share: int) -> int:
+        """How many short calls the worker gets: as many as there is room for, up to its share of all."""
         seconds = max(segment.job.seconds or 0.0, 1e-9)
-        count = len(segment)
-        if count == 1:
-            return 1
         room = min(int((WINDOW - worker.seconds) / seconds), worker.link.depth - worker.count)
         if self._max_tasks is not None:
             room = min(room, self._max_tasks - worker.given)
-        share = max(-(-count // max(usable, 1)), int(_WORTH / seconds))
-        return max(min(count, room, share), 1)
+        return max(min(len(segment), room, max(share - worker.count, int(_WORTH / seconds))), 1)
 
     def _give(self, worker: Worker, segment: Segment) -> None:
         job = segment.job
@@ -434,8 +436,41 @@ class ProcessExecutor:
         if kind not in (PICKLE, PAYLOAD, ERROR):
             return False
         worker.pass_by(1)
-        job.ended(index, step, *self._outcome(worker, kind, body, job, index, step))
+        if kind == ERROR:
+            key = job.key(index, step)
+            job.ended(index, step, None, failure_of(_decoded_error(body, key), key))
+            return True
+        payload = _payload_of(worker, kind, body)
+        if 0 <= payload.fd < _MOST_DESCRIPTORS and job.keeps_payload(index, step):
+            job.ended(index, step, payload, None)
+        elif payload.fd >= 0 and payload.sizes[0] >= _APART:
+            self._load_apart(payload, job, index, step)
+        else:
+            job.ended(index, step, *loaded(payload, functools.partial(job.key, index, step)))
         return True
+
+    def _load_apart(self, payload: Payload, job: Job, index: int, step: int) -> None:
+        """Unpickle what holds large bytes in a thread: to copy them would hold the loop."""
+
+        def load() -> None:
+            outcome = [loaded(payload, functools.partial(job.key, index, step), apart=True)]
+            with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+                self._loop.call_soon_threadsafe(deliver, outcome, context=Context())
+
+        def deliver(outcome: list[tuple[Any, BaseException | None]]) -> None:
+            self._loading.discard(thread)
+            if not self._dying and not self._loading:
+                self._none_dying.set()
+            thread.join()  # it has nothing left to do
+            job.ended(index, step, *outcome.pop())
+
+        thread = threading.Thread(target=load, name="asyncgraph-unpickle", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the system gives no more threads
+            job.ended(index, step, *loaded(payload, functools.partial(job.key, index, step)))
+        else:
+            self._loading.add(thread)
 
     def _take_values(self, worker: Worker, values: list[Any]) -> bool:
         if not worker.segments:
@@ -493,29 +528,6 @@ class ProcessExecutor:
             job.calls[index] = b"".join(payload.stream)
         else:
             job.calls[index], job.payloads = None, [payload]
-
-    def _outcome(
-        self, worker: Worker, kind: int, body: memoryview, job: Job, index: int, step: int
-    ) -> tuple[Any, BaseException | None]:
-        """What a PICKLE, a PAYLOAD or an ERROR says."""
-        if kind == ERROR:
-            key = job.key(index, step)
-            return None, failure_of(_decoded_error(body, key), key)
-        if kind == PICKLE:
-            payload = Payload([len(body)], [body])
-        else:
-            sizes, is_shared, rest = split_payload(body)
-            if is_shared:
-                payload = Payload(sizes, fd=worker.link.take_descriptor())
-            else:
-                parts = []
-                for size in sizes:
-                    parts.append(bytearray(rest[:size]))
-                    rest = rest[size:]
-                payload = Payload(sizes, parts[:1], parts[1:])
-            if payload.fd < _MOST_DESCRIPTORS and job.keeps_payload(index, step):
-                return payload, None
-        return loaded(payload, functools.partial(job.key, index, step))
 
     # -- the time that calls take
 
@@ -610,7 +622,7 @@ class ProcessExecutor:
             return  # `close` was faster
         self._collect(worker)
         self._dying.remove(worker)
-        if not self._dying:
+        if not self._dying and not self._loading:
             self._none_dying.set()
         not_begun = worker.take_back()
         if not worker.count and not worker.is_ready and not worker.is_leaving:
@@ -692,6 +704,8 @@ class ProcessExecutor:
                     self._settle(worker)
             if self._dying:
                 time.sleep(_POLL_TIME)
+        for thread in list(self._loading):
+            thread.join(_GIVE_UP_TIME)
 
     # -- delivering
 
@@ -719,10 +733,26 @@ class ProcessExecutor:
         return os.getpid() != self._pid
 
 
-def loaded(payload: Payload, key: Callable[[], str]) -> tuple[Any, BaseException | None]:
-    """The value of a result, and None; or None, and an error."""
+def _payload_of(worker: Worker, kind: int, body: memoryview) -> Payload:
+    """What a PICKLE or a PAYLOAD brings."""
+    if kind == PICKLE:
+        return Payload([len(body)], [body])
+    sizes, is_shared, rest = split_payload(body)
+    if is_shared:
+        return Payload(sizes, fd=worker.link.take_descriptor())
+    parts = []
+    for size in sizes:
+        parts.append(bytearray(rest[:size]))
+        rest = rest[size:]
+    return Payload(sizes, parts[:1], parts[1:])
+
+
+def loaded(
+    payload: Payload, key: Callable[[], str], *, apart: bool = False
+) -> tuple[Any, BaseException | None]:
+    """The value of a result, and None; or None, and an error. `apart` says that this is a thread."""
     try:
-        return payload.load(), None
+        return payload.load_apart() if apart else payload.load(), None
     except BaseException as cause:  # the user's code runs here, and must not end the loop
         return None, Refusal("result-unpickle", "", "", cause).as_error(key())
 
