@@ -17,6 +17,7 @@ from asyncgraph.errors import WorkerCrashedError, WorkerStartError
 from asyncgraph.executors.process.connections import Connector
 from asyncgraph.executors.process.frames import frame_of
 from asyncgraph.executors.process.job import Job
+from asyncgraph.executors.process.payload import Part, Payload
 from asyncgraph.executors.process.shipping import Shipped
 
 __all__ = ["Segment", "Worker"]
@@ -134,7 +135,10 @@ class Worker:
         calls = job.calls
         if count < len(calls):
             calls = calls[segment.start : segment.stop]
-        layout, lengths, in_band, shared = [], [], [], []
+        layout: list[tuple[tuple[int, ...], bool]] = []
+        lengths: list[int] = []
+        in_band: list[Part] = []
+        shared: list[Payload] = []
         for payload in job.payloads:
             is_shared = payload.fd >= 0
             layout.append((payload.sizes, is_shared))
@@ -185,9 +189,7 @@ class Worker:
             self.has_long = False
             self.seconds = 0.0
 
-    def _introduce(
-        self, shipped: Shipped, new: list[tuple[int, bytes | None]], forgotten: list[int]
-    ) -> None:
+    def _introduce(self, shipped: Shipped, new: list[tuple[int, bytes | None]], forgotten: list[int]) -> None:
         """Let it have the function; long-known ones that are not in use make room."""
         if self._functions.pop(shipped.number, None) is None:
             new.append((shipped.number, shipped.data))
@@ -251,11 +253,11 @@ class Worker:
 
     def crash(self, key: str, attempts: int) -> WorkerCrashedError:
         """The error for the call it has died on."""
-        again = f", for the {attempts}th time" if attempts > 3 else ["", "", ", for the second time", ", for the third time"][attempts]
+        again = f", at attempt {attempts}" if attempts > 1 else ""
         report = self.process.report()
         return WorkerCrashedError(
-            f"{key}: its worker process (pid {self.process.pid}) {self._end()} while it was running the call{again}"
-            + (f". It reported:\n{report}" if report else ""),
+            f"{key}: its worker process (pid {self.process.pid}) {self._end()} "
+            f"while it was running the call{again}" + (f". It reported:\n{report}" if report else ""),
             exitcode=self.process.exitcode,
             signal=self.process.signal,
             attempts=attempts,

@@ -32,6 +32,7 @@ from typing import Any
 
 from asyncgraph.errors import NodeTimeoutError, RuntimeClosedError, WorkerStartError
 from asyncgraph.executors.base import failure_of
+from asyncgraph.executors.process.connections import Connector, connector_for
 from asyncgraph.executors.process.frames import (
     ATOM,
     ERROR,
@@ -49,7 +50,6 @@ from asyncgraph.executors.process.memory import resident_bytes
 from asyncgraph.executors.process.payload import LARGE, Payload
 from asyncgraph.executors.process.pickling import unpacked
 from asyncgraph.executors.process.refusal import Refusal
-from asyncgraph.executors.process.connections import Connector, connector_for
 from asyncgraph.executors.process.shipping import Shipping
 from asyncgraph.executors.safe_text import describe_error
 
@@ -257,7 +257,6 @@ class ProcessExecutor:
         """Give waiting calls to workers, and start as many workers as are still missing."""
         waiting = self._waiting
         while waiting:
-            job = waiting[0].job
             worker, count = self._place_for(waiting[0])
             if worker is None:
                 break
@@ -281,9 +280,9 @@ class ProcessExecutor:
                 continue
             if is_long:
                 # The one that was idle last: its memory is still warm.
-                if not worker.count and (best is None or worker.idle_since > best.idle_since):
-                    if not (job.is_isolated and worker.given):
-                        best = worker
+                is_better = best is None or worker.idle_since > best.idle_since
+                if is_better and not worker.count and not (job.is_isolated and worker.given):
+                    best = worker
             elif not worker.has_long and worker.seconds < WINDOW and worker.count < worker.link.depth:
                 usable += 1
                 given += worker.count
@@ -511,7 +510,7 @@ class ProcessExecutor:
             for step in job.steps:
                 step.shipped = self.shipping.ship(step.shipped.call, step.shipped.durations)
             call = job.calls[index]
-            if type(call) is not tuple:
+            if not isinstance(call, tuple):
                 self._pack_anew(job, index, call)
         except Exception:  # it does not go by value either: the first refusal says more
             return False
@@ -541,7 +540,9 @@ class ProcessExecutor:
         if timeout is None:
             worker.stop_timer()
         else:
-            worker.set_timer(timeout, functools.partial(self._time_out, worker, segment, segment.step, timeout))
+            worker.set_timer(
+                timeout, functools.partial(self._time_out, worker, segment, segment.step, timeout)
+            )
 
     def _time_out(self, worker: Worker, segment: Segment, step: int, timeout: float) -> None:
         self._collect(worker)  # what is complete by now wins
@@ -768,12 +769,7 @@ def _decoded_error(data: Any, key: str) -> BaseException:
 
 def _is_long(job: Job) -> bool:
     """Whether others are not to wait behind it."""
-    return (
-        job.seconds is None
-        or job.seconds >= SHORT
-        or job.is_isolated
-        or job.timeout is not None
-    )
+    return job.seconds is None or job.seconds >= SHORT or job.is_isolated or job.timeout is not None
 
 
 def _shared(payloads: Iterable[Payload]) -> Iterator[None]:
