@@ -171,8 +171,8 @@ class _Service:
 
     def _rest(self) -> bool:
         """Nothing is to be done: say what has been, and wait; False if nothing will be."""
-        self._flush()
         self._tell(time.perf_counter())
+        self._flush()
         return self._inbox.wait()
 
     def _run_with_care(self, arguments: Any) -> None:
