@@ -129,7 +129,8 @@ class Processes:
         seconds = function.durations.mean
         is_short = seconds is not None and seconds < SHORT and not function.is_special
         units = max(math.ceil((seconds or 0.0) / WINDOW * _SLOT), _LEAST) if is_short else _SLOT
-        if self._units < units:
+        if self._units < max(units, _SLOT // 2 if self._jobs else 0):
+            # With half a slot used up: to hand over each short call by itself would cost more than some take.
             if not owner.claim(PROCESS):
                 return False
             self._units += _SLOT

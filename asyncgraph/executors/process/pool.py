@@ -64,8 +64,10 @@ WINDOW = 0.004
 # Seconds of work that are worth another worker.
 _WORTH = 0.0001
 
-# Seconds that a short call may take until those that wait behind it are taken back.
-_PATIENCE = 0.003
+# Seconds that a short call may take until those that wait behind it are taken back; and how often that is
+# looked at meanwhile.
+_PATIENCE = 0.005
+_LOOKS = 2
 
 # Starts that may fail in a row before those who wait are told: once is bad luck, thrice is no accident.
 _START_ATTEMPTS = 3
@@ -304,7 +306,6 @@ class ProcessExecutor:
         job = segment.job
         is_first = not worker.count
         worker.has_long = _is_long(job)
-        worker.has_moved = True
         worker.give(segment)
         if is_first:
             self._watch_time(worker)
@@ -427,7 +428,7 @@ class ProcessExecutor:
             if step >= len(job.steps):
                 return False
             segment.step += 1
-            worker.has_moved = True
+            worker.looks = 0
             job.passed(step)
             return True
         if kind == REFUSED:
@@ -559,7 +560,7 @@ class ProcessExecutor:
 
     def _look_later(self) -> None:
         if self._look_timer is None:
-            self._look_timer = self._loop.call_later(_PATIENCE / 2, self._look, context=Context())
+            self._look_timer = self._loop.call_later(_PATIENCE / _LOOKS, self._look, context=Context())
 
     def _look(self) -> None:
         """Hear of outcomes that nobody has told of; and see whether short calls wait behind a long one."""
@@ -568,12 +569,12 @@ class ProcessExecutor:
             if worker.count > 1:
                 self._collect(worker)
             if worker.count > 1 and worker in self._workers:
-                if not worker.has_moved:
-                    worker.is_stuck = True
+                worker.looks += 1
+                if worker.looks > _LOOKS:
                     self._waiting.extendleft(reversed(worker.take_back()))
+                    worker.is_stuck = worker.count > 0  # else it has not even begun
                 else:
                     self._look_later()
-                worker.has_moved = False
         self._dispatch()
 
     def _see_to_memory(self, worker: Worker) -> None:
