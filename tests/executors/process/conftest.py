@@ -48,7 +48,7 @@ def link(request):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Run tests with threads on one loop only: to those all loops are alike, and to the clock they are not."""
+    """Run tests with threads on one loop only: to threads all loops are alike, to the clock they are not."""
     kept, dropped = [], []
     for item in items:
         params = item.callspec.params if hasattr(item, "callspec") else {}
