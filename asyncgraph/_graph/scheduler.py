@@ -35,7 +35,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
@@ -206,6 +206,26 @@ class Scheduler:
         self.state[task] = RUNNING
         return task
 
+    def take_producers(self, lane: int, most: int, is_wanted: Callable[[int], bool]) -> list[int]:
+        """Begin up to so many ready tasks of `lane` that have no dependencies, while they come first.
+
+        Args:
+            lane: The lane.
+            most: How many at most.
+            is_wanted: Asked for each task; the first that is not wanted stays, with all behind it.
+        """
+        ready, producers = self.ready.get(lane), self.producers.get(lane)
+        tasks: list[int] = []
+        while producers and len(tasks) < most and not (ready and ready[0] < producers[0]):
+            rank = producers[0]
+            task = self._task_at.get(rank, rank)
+            if not is_wanted(task):
+                break
+            producers.popleft()
+            self.state[task] = RUNNING
+            tasks.append(task)
+        return tasks
+
     def first(self, lane: int, *, hold_producers: bool = False) -> int | None:
         """The task that `take` would begin."""
         ready = self.ready.get(lane)
@@ -316,6 +336,20 @@ class Scheduler:
                     else:
                         self._make_ready(dependent)
         return finished
+
+    def finish_many(self, tasks: Sequence[int], results: Sequence[Any]) -> None:
+        """Running tasks have these results: as `finish`, in less than half the time where nothing follows."""
+        state, uses, dependents, kept = self.state, self._uses, self.dependents, self.results
+        for task, result in zip(tasks, results, strict=True):
+            if dependents[task]:
+                self.finish(task, result)
+            elif uses[task]:
+                self.remaining -= 1
+                state[task] = FINISHED
+                kept[task] = result
+            else:
+                self.remaining -= 1
+                state[task] = RELEASED
 
     def fail(self, task: int, behind: int | None = None) -> list[int]:
         """A running task has failed, and with it everything that waits for it; nothing of that is ahead.

@@ -7,22 +7,19 @@ import inspect
 import sys
 from collections.abc import Callable, Coroutine
 from types import FrameType, MethodType
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
 
-from asyncgraph._graph.function import Durations, Function, is_async, name_of, target_of
+from asyncgraph._graph.function import Function, name_of, target_of
 from asyncgraph._graph.node import NO_KWARGS, Node
 from asyncgraph._lazy.node import Delayed, build_node
+from asyncgraph._lazy.options import Given, Options, options_of
 from asyncgraph._lazy.pickling import load, reference_to
-from asyncgraph._runtime.options import whole_number
 
 __all__ = ["DelayedFunction", "DelayedMethod", "delayed", "value_node"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 _Callable = Callable[..., Any]
-
-EXECUTORS = ("loop", "thread", "process")
-_EXECUTORS = "'loop', 'thread', 'process'"
 
 
 class DelayedFunction(Generic[P, T]):
@@ -46,30 +43,37 @@ class DelayedFunction(Generic[P, T]):
         return build_node(self.function, args, kwargs, sys._getframe(1))
 
     def options(
-        self, *, executor: str | None = None, name: str | None = None, nout: int | None = None
+        self,
+        *,
+        executor: str | None = None,
+        name: str | None = None,
+        nout: int | None = None,
+        timeout: float | None = None,
+        retries_on_crash: int | None = None,
+        isolate: bool | None = None,
     ) -> DelayedFunction[P, T]:
         """The same function with other options, as in `fn.options(executor="process")(x)`.
 
         Args:
-            executor: As in `delayed`; None leaves it as it is.
+            executor: As in `delayed`; None leaves it as it is. So it is for all of them.
             name: Likewise.
             nout: Likewise.
+            timeout: Likewise.
+            retries_on_crash: Likewise.
+            isolate: Likewise.
 
         Raises:
             TypeError: An option is of the wrong type.
             ValueError: An option has a value that cannot be right.
         """
-        _check_options(executor, name, nout)
+        given = Options(executor, name, nout, timeout, retries_on_crash, isolate)
+        given.check()
         old = self.function
-        function = _function_of(
-            self.__wrapped__,
-            executor=old.executor if executor is None else executor,
-            name=old.name if name is None else name,
-            nout=old.nout if nout is None else nout,
-            # To a process and back a call takes longer.
-            durations=old.durations if executor in {None, old.executor} else None,
+        # To a process and back a call takes longer.
+        durations = old.durations if executor in {None, old.executor} else None
+        return DelayedFunction(
+            self.__wrapped__, given.over(options_of(old)).function(self.__wrapped__, durations)
         )
-        return DelayedFunction(self.__wrapped__, function)
 
     @overload
     def __get__(self, instance: None, owner: type, /) -> DelayedFunction[P, T]: ...
@@ -104,11 +108,9 @@ class DelayedMethod(Generic[T]):
         """Record a call, as the function does."""
         return build_node(self.__func__.function, (self.__self__, *args), kwargs, sys._getframe(1))
 
-    def options(
-        self, *, executor: str | None = None, name: str | None = None, nout: int | None = None
-    ) -> DelayedMethod[T]:
+    def options(self, **options: Unpack[Given]) -> DelayedMethod[T]:
         """The same method with other options."""
-        return DelayedMethod(self.__func__.options(executor=executor, name=name, nout=nout), self.__self__)
+        return DelayedMethod(self.__func__.options(**options), self.__self__)
 
     @property
     def __wrapped__(self) -> MethodType:
@@ -145,33 +147,22 @@ def delayed(value: Delayed[T], /) -> Delayed[T]: ...  # type: ignore[overload-ov
 def delayed(  # type: ignore[overload-overlap]
     value: Callable[P, Coroutine[Any, Any, T]],
     /,
-    *,
-    executor: str | None = None,
-    name: str | None = None,
-    nout: int | None = None,
+    **options: Unpack[Given],
 ) -> DelayedFunction[P, T]: ...
 @overload
 def delayed(  # type: ignore[overload-overlap]
     value: Callable[P, Delayed[T]],
     /,
-    *,
-    executor: str | None = None,
-    name: str | None = None,
-    nout: int | None = None,
+    **options: Unpack[Given],
 ) -> DelayedFunction[P, T]: ...
 @overload
 def delayed(  # type: ignore[overload-overlap]
     value: Callable[P, T | Delayed[T]],
     /,
-    *,
-    executor: str | None = None,
-    name: str | None = None,
-    nout: int | None = None,
+    **options: Unpack[Given],
 ) -> DelayedFunction[P, T]: ...
 @overload
-def delayed(
-    *, executor: str | None = None, name: str | None = None, nout: int | None = None
-) -> _Decorator: ...
+def delayed(**options: Unpack[Given]) -> _Decorator: ...
 @overload
 def delayed(value: T, /, *, name: str | None = None, nout: int | None = None) -> Delayed[T]: ...
 def delayed(
@@ -181,6 +172,9 @@ def delayed(
     executor: str | None = None,
     name: str | None = None,
     nout: int | None = None,
+    timeout: float | None = None,
+    retries_on_crash: int | None = None,
+    isolate: bool | None = None,
 ) -> Any:
     """Make a function lazy, or wrap a value as a node.
 
@@ -195,6 +189,11 @@ def delayed(
             function can only be on the loop.
         name: What its nodes are called; the first part of their keys.
         nout: How many items the value has, if its node is to be unpacked: `a, b = fn(x)`.
+        timeout: How many seconds a call may take in a worker process, from when it begins there. Then the
+            process is killed, with all that it has started, and the node fails with `NodeTimeoutError`.
+        retries_on_crash: How often a call is begun again after its worker process has died of it. By default
+            never: what the call has done by then would be done twice.
+        isolate: Whether each call has a worker process that nothing else has run in, or will.
 
     Raises:
         TypeError: An option is of the wrong type, or the function is a generator function.
@@ -208,25 +207,28 @@ def delayed(
         >>> await (increment(1) + increment(2))
         5
     """
-    _check_options(executor, name, nout)
+    options = Options(executor, name, nout, timeout, retries_on_crash, isolate)
+    options.check()
     if value is _NotGiven:
-        return functools.partial(delayed, executor=executor, name=name, nout=nout)
+        return functools.partial(delayed, **options._asdict())
     if isinstance(value, Node):
-        return _same_node(value, executor, name, nout)
+        return _same_node(value, options)
     if isinstance(value, staticmethod | classmethod | property):
         kind = type(value).__name__
         raise TypeError(f"@delayed makes a function lazy, and not a {kind}: write it below @{kind}")
     if isinstance(value, DelayedFunction | DelayedMethod):
-        return value.options(executor=executor, name=name, nout=nout)
+        return value.options(**options._asdict())
     if callable(value):
-        return DelayedFunction(value, _function_of(value, executor=executor, name=name, nout=nout))
-    if executor is not None:
-        raise TypeError("executor= is for functions: data does not run anywhere")
+        _refuse_generators(value)
+        return DelayedFunction(value, options.function(value))
+    for option in ("executor", "timeout", "retries_on_crash", "isolate"):
+        if getattr(options, option) is not None:
+            raise TypeError(f"{option}= is for functions: data does not run anywhere")
     return value_node(value, name, nout, sys._getframe(1))
 
 
-def _same_node(node: Node[Any], executor: str | None, name: str | None, nout: int | None) -> Node[Any]:
-    if executor is not None or name is not None or nout is not None:
+def _same_node(node: Node[Any], options: Options) -> Node[Any]:
+    if options != Options():
         raise TypeError("a node has its options already: give them to the function, or with fn.options(...)")
     return node
 
@@ -239,40 +241,6 @@ def value_node(value: Any, name: str | None, nout: int | None, frame: FrameType)
 
 def _itself(value: Any) -> Any:
     return value
-
-
-def _function_of(
-    call: _Callable,
-    *,
-    executor: str | None,
-    name: str | None,
-    nout: int | None,
-    durations: Durations | None = None,
-) -> Function:
-    """The function with its options, each of which is right by itself; raises if they do not go together."""
-    awaits = is_async(call)
-    if executor is None:
-        executor = "loop" if awaits else "thread"
-    if awaits and executor != "loop":
-        raise ValueError(
-            f"{name_of(call)} is a coroutine function, which runs on the event loop: executor={executor!r} "
-            "is for a plain `def`"
-        )
-    _refuse_generators(call)
-    return Function(call, name or name_of(call), executor, is_async=awaits, nout=nout, durations=durations)
-
-
-def _check_options(executor: object, name: object, nout: object) -> None:
-    if executor is not None and not isinstance(executor, str):
-        raise TypeError(f"executor= takes one of the names {_EXECUTORS}, not {executor!r}")
-    if executor is not None and executor not in EXECUTORS:
-        raise ValueError(f"there is no executor {executor!r}: executor= is one of {_EXECUTORS}")
-    if name is not None and not isinstance(name, str):
-        raise TypeError(f"name= takes a string, not {name!r}")
-    if name == "":
-        raise ValueError("name= takes a string that is not empty")
-    if nout is not None:
-        whole_number("nout", nout, of="number of items")
 
 
 def _refuse_generators(call: _Callable) -> None:

@@ -98,10 +98,21 @@ def _reduce_function(function: Function) -> tuple[Any, ...]:
     call: Any = function.call
     if holder is not None and holder is not call and getattr(holder, "__wrapped__", None) is call:
         call = _Wrapped(*(names or ()))
-    flags = {
-        name: getattr(function, name) for name in ("is_async", "is_value", "is_dynamic", "is_input", "nout")
-    }
+    flags = {name: getattr(function, name) for name in _FLAGS}
     return _function_from, (call, function.name, function.executor, flags)
+
+
+# What else there is to a function, by the names of its constructor.
+_FLAGS = (
+    "crash_retries",
+    "is_async",
+    "is_dynamic",
+    "is_input",
+    "is_isolated",
+    "is_value",
+    "nout",
+    "timeout",
+)
 
 
 class _Wrapped:

@@ -86,7 +86,7 @@ class Execution:
         given: The values of the first nodes of the plan, which are not called.
         keep_going: After a failure, run on all that does not depend on it.
         on_output: Told about each output, in order of arrival, with its value or error; values are not
-            kept then. None keeps them for `outcome_of`.
+            kept then. None keeps them for `final_value_of`.
         on_over: Called, once, when the execution is over.
 
     Attributes:
@@ -262,11 +262,16 @@ class Execution:
             self.is_over = True
             self._coroutines.silence()
 
-    def outcome_of(self, node: Node[Any]) -> tuple[Any, BaseException | None]:
-        """`(value, None)` or `(None, error)` for an output, when the execution is over."""
+    def final_value_of(self, node: Node[Any]) -> Any:
+        """The value of an output, or its error, when the execution is over."""
         if not self.is_scheduled and self._way is not None:
-            return self._way.value_of(node), None
-        return self._outcome(self._number[node])
+            return self._way.value_of(node)
+        task = self._number[node]
+        if (
+            self.scheduler.state[task] != FAILED
+        ):  # as `_outcome` does, without the call, for each of a million
+            return self.scheduler.results[task]
+        return self._outcome(task)[1]
 
     # -- the scheduler
 
@@ -500,6 +505,19 @@ class Execution:
         else:
             self._coroutines.add_made(task, value)
 
+    def settle_many(self, tasks: Sequence[int], lane: int, values: list[Any]) -> None:
+        """Running tasks have these values."""
+        if (
+            self._preparation is None
+            and self._on_output is None
+            and not self.is_stopping
+            and ATOMS.issuperset(map(type, values))
+        ):
+            self.scheduler.finish_many(tasks, values)
+            return
+        for task, value in zip(tasks, values, strict=True):
+            self.settle(task, lane, value, None)
+
     def _settle_stopped(self, task: int, value: Any, error: BaseException | None) -> None:
         if self.is_scheduled:
             self.scheduler.stop(task)
@@ -560,7 +578,9 @@ class Execution:
         try:
             if self._processes is not None:
                 needed_here = [each for each, lane in zip(edges, lanes, strict=True) if lane != PROCESS]
-                self._processes.unpack(each for each in (number.get(root, first), *chain(*needed_here)) if each < first)
+                self._processes.unpack(
+                    each for each in (number.get(root, first), *chain(*needed_here)) if each < first
+                )
             ended = scheduler.expand(task, edges, lanes, added[root] if new else number[root])
         except (CycleError, SerializationError) as error:
             self._fail(task, lane, error)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from asyncgraph._graph.function import Function
 from asyncgraph._runtime.slots import Claimant, Slots
@@ -24,20 +24,25 @@ INLINE, COROUTINE, THREAD, PROCESS = range(4)
 EXECUTORS = ("loop", "loop", "thread", "process")
 """What users call the executor of each lane."""
 
-_Make = Callable[[int, asyncio.AbstractEventLoop], Executor]
+E = TypeVar("E", bound=Executor)
 
 
-class Lane:
+class Lane(Generic[E]):
     """Slots, and the executor to which a call goes that has one of them."""
 
-    def __init__(self, make: _Make, capacity: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        make: Callable[[int, asyncio.AbstractEventLoop], E],
+        capacity: int,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         self.slots = Slots(capacity)
         self._make = make
         self._loop = loop
-        self.made: Executor | None = None
+        self.made: E | None = None
 
     @property
-    def executor(self) -> Executor:
+    def executor(self) -> E:
         """The executor, made on first use."""
         if self.made is None:
             self.made = self._make(self.slots.capacity, self._loop)
@@ -64,9 +69,9 @@ class Lanes:
         threads: int,
         processes: int,
         loop: asyncio.AbstractEventLoop,
-        **pool_options: int | None,
+        **pool_options: Any,
     ) -> None:
-        self._lanes = {
+        self._lanes: dict[int, Lane[Any]] = {
             COROUTINE: Lane(_no_executor, concurrency, loop),
             THREAD: Lane(ThreadExecutor, threads, loop),
             PROCESS: Lane(partial(_make_process_executor, **pool_options), processes, loop),
@@ -75,7 +80,7 @@ class Lanes:
         self._numbers = {"thread": THREAD, "process": THREAD if process.is_worker else PROCESS}
         self._slots = tuple([lane.slots for lane in self._lanes.values()])
 
-    def __getitem__(self, number: int) -> Lane:
+    def __getitem__(self, number: int) -> Lane[Any]:
         return self._lanes[number]
 
     def number_of(self, function: Function) -> int:

@@ -83,6 +83,9 @@ class Owner(Protocol):
     def settle(self, task: int, lane: int, value: Any, error: BaseException | None) -> None:
         """A task has this outcome."""
 
+    def settle_many(self, tasks: Sequence[int], lane: int, values: list[Any]) -> None:
+        """Running tasks have these values."""
+
     def begin_others(self) -> None:
         """Begin all that is not for runners, until the slice is over."""
 

@@ -1,8 +1,8 @@
 """The process calls of an execution: which of them go to the pool together, and what came of them.
 
-Calls that are known to be short share a slot, so that the pool can give a worker several at a time. A chain of
-calls, each of which needs nothing but the value of the one before, goes as one job and stays in one worker.
-Large values stay as they came, pickled, where only other process calls need them.
+Calls that are known to be short share a slot, so that the pool can give a worker several at a time. A chain
+of calls, each of which needs nothing but the value of the one before, goes as one job and stays in one
+worker. Large values stay as they came, pickled, where only other process calls need them.
 
 All this happens on the loop; what workers do is the pool's business. It is imported with the first process
 call, because pickling and all that is no business of a service that has none.
@@ -96,8 +96,7 @@ class Processes:
 
     @property
     def _executor(self) -> ProcessExecutor:
-        executor = self._owner.lanes[PROCESS].executor
-        assert isinstance(executor, ProcessExecutor)
+        executor: ProcessExecutor = self._owner.lanes[PROCESS].executor
         return executor
 
     def _hand_over(self, jobs: list[_Job]) -> None:
@@ -149,6 +148,8 @@ class Processes:
         calls, tasks = job.calls, job.tasks
         is_plain = job.shipped.data is not None
         jobs.append(job)
+        if is_plain and most > 1 and not hold:
+            most -= self._fill_quickly(job, function, most)
         for _ in range(most):
             task = scheduler.first(PROCESS, hold_producers=hold)
             if task is None or nodes[task]._function is not function:
@@ -181,8 +182,21 @@ class Processes:
                 jobs.append(_Job(self, job.shipped, job.seconds, job.units).of(task, packed))
         self._pay(jobs, job)
 
+    def _fill_quickly(self, job: _Job, function: Function, most: int) -> int:
+        """Take tasks that depend on nothing, as long as their arguments are plain; returns how many."""
+        nodes = self._owner.nodes
+
+        def is_wanted(task: int) -> bool:
+            node = nodes[task]
+            return node._function is function and not node._kwargs and _are_plain(node._args)
+
+        tasks = self._owner.scheduler.take_producers(PROCESS, most, is_wanted)
+        job.tasks += tasks
+        job.calls += [nodes[task]._args for task in tasks]
+        return len(tasks)
+
     def _pay(self, jobs: list[_Job], first: _Job) -> None:
-        """Take the units of these jobs, from `first` on, from what there is; return slots that are not needed."""
+        """Pay for these jobs, from `first` on; return slots that are not needed."""
         start = jobs.index(first)
         for job in jobs[start:]:
             self._units -= job.units * len(job.tasks)
@@ -244,7 +258,7 @@ class Processes:
             self.passing.add(job.tasks[-1])
             job.tasks.append(task)
             self._owner.scheduler.take_ahead(task)
-            mean = step.shipped.durations.mean
+            mean = self._owner.nodes[task]._function.durations.mean
             job.seconds = None if job.seconds is None or mean is None else job.seconds + mean
         job.steps = steps
 
@@ -283,9 +297,7 @@ class Processes:
         owner = self._owner
         try:
             self._over(job, len(values))
-            settle = owner.settle
-            for task, value in zip(job.tasks[index : index + len(values)], values, strict=True):
-                settle(task, PROCESS, value, None)
+            owner.settle_many(job.tasks[index : index + len(values)], PROCESS, values)
             owner.begin_others()
         except BaseException as internal:
             owner.break_off(internal)
@@ -317,7 +329,7 @@ class Processes:
                 scheduler.untake_behind(task)
                 self.passing.difference_update(job.tasks)
             if scheduler.state[task] == RUNNING:  # else it was cancelled while the one before was running
-                # The outcome in no variable of a frame that goes on: that would be behind those in a traceback.
+                # In no variable of a frame that goes on: it would be behind those in a traceback.
                 outcome = [(value, error)]
                 del value, error
                 owner.settle(task, PROCESS, *outcome.pop())
@@ -356,7 +368,8 @@ class Processes:
         """Whether the value of a task is needed by process calls only."""
         scheduler = self._owner.scheduler
         is_kept = task not in scheduler.outputs and all(
-            scheduler.lanes[each] == PROCESS and not scheduler.is_alias(each) for each in scheduler.dependents[task]
+            scheduler.lanes[each] == PROCESS and not scheduler.is_alias(each)
+            for each in scheduler.dependents[task]
         )
         self._has_kept_any = self._has_kept_any or is_kept
         return is_kept

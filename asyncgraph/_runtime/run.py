@@ -249,10 +249,10 @@ class Run(Generic[T_co]):
             self._callbacks.pop()(self)
 
     def _final_value(self, item: Any) -> Any:
+        value_of = self._execution.final_value_of
         if isinstance(item, Node):
-            value, error = self._execution.outcome_of(item)
-            return value if error is None else error
-        return item.fill(self._final_value, Node) if type(item) is Template else item
+            return value_of(item)
+        return item.fill(value_of, Node) if type(item) is Template else item
 
 
 async def compute(begin: Callable[[], Run[T_co]]) -> T_co:

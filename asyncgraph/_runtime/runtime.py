@@ -56,6 +56,9 @@ class Runtime:
         processes: How many worker processes at most; by default the cores that this process may use.
         threads: How many calls run at once in threads; by default the cores + 4, at most 32.
         concurrency: How many coroutines run at once; by default 256.
+        max_tasks_per_worker: After so many calls a worker process is replaced; by default never.
+        max_worker_memory: A worker process that has more bytes than this in memory is replaced when it has
+            done the call that it is at; by default never. Linux only.
 
     Raises:
         TypeError: An argument is not a number.
@@ -69,12 +72,23 @@ class Runtime:
     """
 
     def __init__(
-        self, *, processes: int | None = None, threads: int | None = None, concurrency: int = _CONCURRENCY
+        self,
+        *,
+        processes: int | None = None,
+        threads: int | None = None,
+        concurrency: int = _CONCURRENCY,
+        max_tasks_per_worker: int | None = None,
+        max_worker_memory: int | None = None,
     ) -> None:
         cores = _usable_cores()
         self._processes = whole_number("processes", cores if processes is None else processes)
         self._threads = whole_number("threads", min(32, cores + 4) if threads is None else threads)
         self._concurrency = whole_number("concurrency", concurrency)
+        self._pool_options = {"max_tasks": max_tasks_per_worker, "max_memory": max_worker_memory}
+        if max_tasks_per_worker is not None:
+            whole_number("max_tasks_per_worker", max_tasks_per_worker)
+        if max_worker_memory is not None:
+            whole_number("max_worker_memory", max_worker_memory, of="number of bytes")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lanes: Lanes | None = None
         self._runs: set[Run[Any]] = set()
@@ -166,7 +180,7 @@ class Runtime:
     def open_on(self, loop: asyncio.AbstractEventLoop) -> None:
         """Bind the runtime to its loop; nothing is started yet."""
         self._loop = loop
-        self._lanes = Lanes(self._concurrency, self._threads, self._processes, loop)
+        self._lanes = Lanes(self._concurrency, self._threads, self._processes, loop, **self._pool_options)
         _watch(self)
 
     async def aclose(self, *, cancel: bool) -> None:

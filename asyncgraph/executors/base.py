@@ -1,7 +1,6 @@
-"""What an executor is: the one small interface between a run and the place where a call happens.
+"""What executors have in common: how a call away from the loop ends, and how an executor does.
 
-A run hands a `Call` to an executor's `start`; the executor brings the call's outcome back by calling
-`call.deliver(value, error)` exactly once, on the thread of the event loop. Executors know nothing of
+An executor brings each outcome back exactly once, on the thread of the event loop. Executors know nothing of
 graphs: which call comes next, and what becomes of an outcome, is decided above.
 """
 
@@ -34,10 +33,9 @@ class Call:
         context: The contextvars context to call it in; this call's own copy.
         key: The node's key, for messages and names of tasks.
         deliver: Called once with `(value, None)` or `(None, error)`.
-        handle: The executor's own: whatever it needs to cancel the call.
     """
 
-    __slots__ = ("args", "context", "deliver", "function", "handle", "key", "kwargs")
+    __slots__ = ("args", "context", "deliver", "function", "key", "kwargs")
 
     def __init__(
         self,
@@ -54,11 +52,10 @@ class Call:
         self.context = context
         self.key = key
         self.deliver = deliver
-        self.handle: Any = None
 
 
 class Executor(Protocol):
-    """Where calls run. All methods are called on the loop's thread, except `close`.
+    """Where calls run, as far as whoever owns it is concerned. How it gets calls is its own business.
 
     Attributes:
         slots: How many calls it runs at once; it is never handed more than that, with the exception
@@ -66,12 +63,6 @@ class Executor(Protocol):
     """
 
     slots: int
-
-    def start(self, call: Call) -> None:
-        """Begin `call`. Never raises: whatever goes wrong is the call's outcome."""
-
-    def cancel(self, call: Call) -> None:
-        """Stop `call` if that is possible. Its outcome still arrives, and only then is it over."""
 
     async def aclose(self) -> None:
         """End all workers, waiting for them. No call is running any more when this is called."""

@@ -63,9 +63,6 @@ class ThreadExecutor:
                 return
         self._calls.put(call)
 
-    def cancel(self, call: Call) -> None:
-        """A thread cannot be stopped: the call is waited for."""
-
     async def aclose(self) -> None:
         """End the threads, all of which are idle."""
         self.close()

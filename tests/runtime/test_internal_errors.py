@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +16,10 @@ from asyncgraph._graph.scheduler import Scheduler
 from asyncgraph._runtime import lanes
 from asyncgraph.errors import InternalError
 from asyncgraph.executors.base import Call
+from asyncgraph.executors.process import ProcessExecutor
 from asyncgraph.executors.thread import ThreadExecutor
+from tests.executors.process.harness import Fifo
+from tests.executors.process.remote import say, wait_for
 from tests.runtime.durations import short, tiny
 
 SECONDS = 20
@@ -260,25 +263,26 @@ async def test_an_executor_that_does_not_call(monkeypatch):
             await double(read(5))
 
 
-async def test_an_executor_whose_cancel_raises(monkeypatch):
+async def test_an_executor_whose_cancel_raises(monkeypatch, tmp_path):
     """If a call cannot be cancelled because of a fault, the run still ends when that call has."""
-    go = threading.Event()
-    begun = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def wait() -> bool:
-        loop.call_soon_threadsafe(begun.set)
-        return go.wait(SECONDS)
-
-    monkeypatch.setattr(ThreadExecutor, "cancel", fault)
+    fifo = Fifo(tmp_path / "fifo")
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    monkeypatch.setattr(ProcessExecutor, "cancel", fault)
     async with Runtime():
-        run = start(delayed(wait)())
-        await begun.wait()
+        run = start(delayed(say_and_wait, executor="process")(fifo.path, str(gate)))
+        await fifo.line()
         run.cancel()
         assert not run.done()
-        go.set()
+        gate.write_text("go")
         with pytest.raises((InternalError, asyncio.CancelledError)):
             await run
+    fifo.close()
+
+
+def say_and_wait(fifo: str, gate: str) -> str:
+    say(fifo)
+    return wait_for(gate)
 
 
 @pytest.mark.parametrize("return_exceptions", [False, True])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import marshal
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ __all__ = [
     "PICKLE",
     "RECORD",
     "REFUSED",
-    "Records",
     "TOKEN",
+    "Records",
     "frame_of",
     "payload_body",
     "read_frame",
@@ -59,6 +59,7 @@ LONGEST = 1 << 48
 _FRAME = struct.Struct("=QI")
 
 _HEAD = struct.Struct("=I")
+
 
 def setup_frame(setup: dict[str, Any]) -> bytes:
     """The first frame, which is read before anything of asyncgraph is there."""
@@ -101,7 +102,7 @@ def record(kind: int, body: bytes = b"") -> bytes:
     return RECORD.pack(len(body), kind) + body
 
 
-def payload_body(sizes: Sequence[int], *, is_shared: bool) -> bytes:
+def payload_body(sizes: tuple[int, ...], *, is_shared: bool) -> bytes:
     """The beginning of the body of a PAYLOAD; what is not shared follows."""
     head = marshal.dumps((sizes, is_shared))
     return _HEAD.pack(len(head)) + head

@@ -17,6 +17,7 @@ from asyncgraph.errors import WorkerCrashedError, WorkerStartError
 from asyncgraph.executors.process.connections import Connector
 from asyncgraph.executors.process.frames import ATOM, ERROR, PAYLOAD, PICKLE, REFUSED, frame_of
 from asyncgraph.executors.process.job import Job
+from asyncgraph.executors.process.payload import Part, Payload
 from asyncgraph.executors.process.shipping import Shipped
 
 __all__ = ["Segment", "Worker"]
@@ -138,7 +139,10 @@ class Worker:
         calls = job.calls
         if count < len(calls):
             calls = calls[segment.start : segment.stop]
-        layout, lengths, in_band, shared = [], [], [], []
+        layout: list[tuple[tuple[int, ...], bool]] = []
+        lengths: list[int] = []
+        in_band: list[Part] = []
+        shared: list[Payload] = []
         for payload in job.payloads:
             is_shared = payload.fd >= 0
             layout.append((payload.sizes, is_shared))
@@ -162,7 +166,7 @@ class Worker:
         return self._cut_off(len(numbers) - min(keep, len(numbers)))
 
     def take_back_others(self) -> list[Segment]:
-        """Take back what has not begun, but not its first call, which is its own even if it is slow to begin."""
+        """Take back what has not begun, except its first call, even if it is slow to begin that."""
         numbers = self.link.take_back()
         kept = len(numbers) == self.count and self.count > 0
         self.link.offer_again(numbers[:kept])
@@ -292,11 +296,11 @@ class Worker:
 
     def crash(self, key: str, attempts: int) -> WorkerCrashedError:
         """The error for the call it has died on."""
-        again = f", for the {attempts}th time" if attempts > 3 else ["", "", ", for the second time", ", for the third time"][attempts]
+        again = f", at attempt {attempts}" if attempts > 1 else ""
         report = self.process.report()
         return WorkerCrashedError(
-            f"{key}: its worker process (pid {self.process.pid}) {self._end()} while it was running the call{again}"
-            + (f". It reported:\n{report}" if report else ""),
+            f"{key}: its worker process (pid {self.process.pid}) {self._end()} "
+            f"while it was running the call{again}" + (f". It reported:\n{report}" if report else ""),
             exitcode=self.process.exitcode,
             signal=self.process.signal,
             attempts=attempts,

@@ -8,7 +8,10 @@ from typing import Any
 from asyncgraph.executors.process.payload import Payload
 from asyncgraph.executors.process.shipping import Shipped
 
-__all__ = ["Job", "Step"]
+__all__ = ["Call", "Job", "Step"]
+
+# The arguments of a call: plain ones; or both kinds, pickled; or None, if they are among the payloads.
+Call = tuple[Any, ...] | bytes | None
 
 
 class Step:
@@ -65,9 +68,9 @@ class Job:
         "verdict",
     )
 
-    def __init__(self, shipped: Shipped, calls: list[Any], seconds: float | None) -> None:
+    def __init__(self, shipped: Shipped, calls: list[Call], seconds: float | None) -> None:
         self.shipped = shipped
-        self.calls = calls
+        self.calls: list[Call] = calls
         self.seconds = seconds
         self.payloads: Sequence[Payload] = ()
         self.steps: Sequence[Step] = ()

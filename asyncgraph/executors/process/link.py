@@ -214,7 +214,7 @@ class PipeLink:
         try:
             blocked = self._write_some()
         except OSError as error:
-            # Nothing of it is begun. If the worker is gone, or has closed its end, there is not a word here: its
+            # Nothing of it is begun. If the worker is gone, or has closed its end, not a word here: its
             # last records may still be unread, and after them the reader meets the end.
             self._keep_offers()
             if not isinstance(error, ConnectionError):  # too many descriptors are under way

@@ -103,7 +103,9 @@ class Payload:
         """The value, for a thread: the interpreter is free for others while large bytes are copied."""
         offsets = _offsets(self.sizes)
         memory = memoryview(mmap.mmap(self.fd, offsets[-1] + self.sizes[-1], access=mmap.ACCESS_COPY))
-        buffers = [memory[start : start + size] for start, size in zip(offsets[1:], self.sizes[1:], strict=True)]
+        buffers = [
+            memory[start : start + size] for start, size in zip(offsets[1:], self.sizes[1:], strict=True)
+        ]
         return pickle.load(_File(self.fd), buffers=buffers)
 
     def _places(self) -> Iterator[tuple[int, Part]]:

@@ -33,6 +33,7 @@ from typing import Any
 
 from asyncgraph.errors import NodeTimeoutError, RuntimeClosedError, WorkerStartError
 from asyncgraph.executors.base import failure_of
+from asyncgraph.executors.process.connections import Connector, connector_for
 from asyncgraph.executors.process.frames import (
     ATOM,
     ERROR,
@@ -50,7 +51,6 @@ from asyncgraph.executors.process.memory import resident_bytes
 from asyncgraph.executors.process.payload import LARGE, Payload
 from asyncgraph.executors.process.pickling import unpacked
 from asyncgraph.executors.process.refusal import Refusal
-from asyncgraph.executors.process.connections import Connector, connector_for
 from asyncgraph.executors.process.shipping import Shipping
 from asyncgraph.executors.safe_text import describe_error
 
@@ -265,7 +265,6 @@ class ProcessExecutor:
         """Give waiting calls to workers, and start as many workers as are still missing."""
         waiting = self._waiting
         while waiting:
-            job = waiting[0].job
             worker, count = self._place_for(waiting[0])
             if worker is None:
                 break
@@ -289,9 +288,9 @@ class ProcessExecutor:
                 continue
             if is_long:
                 # The one that was idle last: its memory is still warm.
-                if not worker.count and (best is None or worker.idle_since > best.idle_since):
-                    if not (job.is_isolated and worker.given):
-                        best = worker
+                is_better = best is None or worker.idle_since > best.idle_since
+                if is_better and not worker.count and not (job.is_isolated and worker.given):
+                    best = worker
             elif not worker.has_long and worker.seconds < WINDOW and worker.count < worker.link.depth:
                 usable += 1
                 given += worker.count
@@ -420,14 +419,7 @@ class ProcessExecutor:
         if kind == ATOM:
             return self._take_values(worker, body)
         if kind == METER:
-            meter = _loaded_plainly(body)
-            if meter is None:
-                return False
-            number, calls, seconds = meter
-            function = worker.function(number)
-            if function is not None:
-                function.durations.add(seconds, calls)
-            return True
+            return _take_meter(worker, body)
         if kind == HELLO:
             if not worker.is_ready:
                 worker.greet()
@@ -446,14 +438,12 @@ class ProcessExecutor:
             return True
         if kind == REFUSED:
             return self._take_refusal(worker, job, index, step, body)
-        if kind not in (PICKLE, PAYLOAD, ERROR):
-            return False
         if kind == ERROR:
             worker.pass_by(1)
             key = job.key(index, step)
             job.ended(index, step, None, failure_of(_decoded_error(body, key), key))
             return True
-        payload = _payload_of(worker, kind, body)
+        payload = _payload_of(worker, kind, body) if kind in (PICKLE, PAYLOAD) else None
         if payload is None:
             return False
         worker.pass_by(1)
@@ -530,7 +520,7 @@ class ProcessExecutor:
             for step in job.steps:
                 step.shipped = self.shipping.ship(step.shipped.call, step.shipped.durations)
             call = job.calls[index]
-            if type(call) is not tuple:
+            if not isinstance(call, tuple):
                 self._pack_anew(job, index, call)
         except Exception:  # it does not go by value either: the first refusal says more
             return False
@@ -572,11 +562,16 @@ class ProcessExecutor:
         # What waits behind it is not to begin now, and to be killed in its place.
         self._waiting.extendleft(reversed(worker.take_back_others()))
         self._collect(worker)  # what is complete by now wins
-        if worker in self._workers and worker.segments and worker.segments[0] is segment and segment.step == step:
+        if (
+            worker in self._workers
+            and worker.segments
+            and worker.segments[0] is segment
+            and segment.step == step
+        ):
             if self._loop.time() < until and not worker.has_begun():
                 self._set_timeout(worker, segment, timeout, until)
             else:
-                segment.job.verdict = functools.partial(_timeout_error, timeout, step)
+                segment.job.verdict = functools.partial(_timeout_error, timeout)
                 self._put_down(worker)
         self._dispatch()
 
@@ -763,6 +758,18 @@ class ProcessExecutor:
         return os.getpid() != self._pid
 
 
+def _take_meter(worker: Worker, body: memoryview) -> bool:
+    """Note how long calls have taken; False if it makes no sense."""
+    meter = _loaded_plainly(body)
+    if meter is None:
+        return False
+    number, calls, seconds = meter
+    function = worker.function(number)
+    if function is not None:
+        function.durations.add(seconds, calls)
+    return True
+
+
 def _loaded_plainly(body: memoryview) -> Any:
     """What was marshalled; None if nothing was."""
     try:
@@ -809,12 +816,7 @@ def _decoded_error(data: Any, key: str) -> BaseException:
 
 def _is_long(job: Job) -> bool:
     """Whether others are not to wait behind it."""
-    return (
-        job.seconds is None
-        or job.seconds >= SHORT
-        or job.is_isolated
-        or job.timeout is not None
-    )
+    return job.seconds is None or job.seconds >= SHORT or job.is_isolated or job.timeout is not None
 
 
 def _shared(payloads: Iterable[Payload]) -> Iterator[None]:
@@ -827,8 +829,10 @@ def _is_to_be_shared(payload: Payload) -> bool:
     return payload.fd < 0 and payload.size >= LARGE
 
 
-def _timeout_error(timeout: float, step: int, key: str) -> NodeTimeoutError:
-    return NodeTimeoutError(f"{key} ran for longer than its timeout of {timeout:g} s; its worker process was killed")
+def _timeout_error(timeout: float, key: str) -> NodeTimeoutError:
+    return NodeTimeoutError(
+        f"{key} ran for longer than its timeout of {timeout:g} s; its worker process was killed"
+    )
 
 
 def _cancelled_error(_: str) -> BaseException:

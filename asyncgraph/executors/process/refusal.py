@@ -12,12 +12,12 @@ __all__ = ["Refusal"]
 
 _PROBLEMS = {
     "arg-pickle": "{key} cannot be sent to a worker process: {what} does not pickle ({why}). {way}",
-    "arg-unpickle": "{key} could not be unpickled in its worker process: {what} fails with {why}. Its classes and "
-    "functions must be importable there, and its classes must be able to rebuild what they pickle.",
-    "result-pickle": "The result of {key} cannot be sent back from its worker process: {what} does not pickle "
-    "({why}). {way}",
-    "result-unpickle": "The result of {key} has come back from its worker process but could not be unpickled here: "
-    "{why}. Its classes must be importable here, and able to rebuild what they pickle.",
+    "arg-unpickle": "{key} could not be unpickled in its worker process: {what} fails with {why}. Its "
+    "classes and functions must be importable there, and its classes able to rebuild what they pickle.",
+    "result-pickle": "The result of {key} cannot be sent back from its worker process: {what} does not "
+    "pickle ({why}). {way}",
+    "result-unpickle": "The result of {key} has come back from its worker process but could not be unpickled "
+    "here: {why}. Its classes must be importable here, and able to rebuild what they pickle.",
 }
 
 _WAY = (

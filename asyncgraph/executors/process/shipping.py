@@ -87,8 +87,8 @@ class Shipping:
         data = pack_function(call, self.by_value)
         if len(data) > _LARGE and data not in self._known:
             warnings.warn(
-                f"{safe_repr(call)} takes {len(data) / 1e6:.1f} MB to send to each worker process, because of the "
-                "globals or variables that it uses; pass large objects as arguments instead",
+                f"{safe_repr(call)} takes {len(data) / 1e6:.1f} MB to send to each worker process, because "
+                "of the globals or variables that it uses; pass large objects as arguments instead",
                 RuntimeWarning,
                 stacklevel=2,
             )

@@ -163,9 +163,7 @@ class WorkerProcess:
             # What it left running goes with it; before the reaping, while its id is surely its own.
             self.kill()
             self._popen.poll()
-        if self._popen.returncode is None:
-            return False
-        return True
+        return self._popen.returncode is not None
 
     def _has_ended(self) -> bool:
         if not hasattr(os, "waitid"):  # macOS before Python 3.13
@@ -219,7 +217,7 @@ def _above_stdio(fd: int) -> int:
         os.close(fd)
 
 
-def _popen(fds: dict[str, int], report: int, slots: int) -> subprocess.Popen[bytes]:
+def _popen(fds: dict[str, int], report: int, slots: int) -> subprocess.Popen[Any]:
     if not sys.executable:
         raise FileNotFoundError("sys.executable is not set: there is no interpreter to run workers with")
     options: dict[str, Any] = {"pass_fds": list(fds.values()), "start_new_session": True}

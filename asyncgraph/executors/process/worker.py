@@ -78,10 +78,11 @@ def _settle(setup: dict[str, Any], fds: dict[str, int]) -> None:
         import faulthandler
 
         faulthandler.enable(fds.get("report", 2))
-    for output in (sys.stdout, sys.stderr):
+    outputs: list[Any] = [sys.stdout, sys.stderr]
+    for output in outputs:
         with contextlib.suppress(Exception):  # there may be none
             # Lines are seen as soon as they are printed, and are not lost when the worker is killed.
-            output.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+            output.reconfigure(line_buffering=True)
 
 
 def _watch_parent(lifeline: int) -> None:
@@ -181,7 +182,7 @@ class _Service:
         previous: list[Any] = []
         try:
             call = self._unpacked(number, arguments, frame.payloads, previous)
-            arguments = frame.payloads = None  # type: ignore[assignment]
+            arguments, frame.payloads = None, []
             value = self._timed(number, call)
             for number, pickle_of_arguments in steps:
                 if _must_be_seen(value):
@@ -231,9 +232,8 @@ class _Service:
         else:
             self._functions[number] = loaded
             return loaded
-        raise Refusal(
-            "arg-unpickle", "function", "function", cause, _missing_module(Payload([len(function)], [function]), cause)
-        )
+        missing = _missing_module(Payload([len(function)], [function]), cause)
+        raise Refusal("arg-unpickle", "function", "function", cause, missing)
 
     def _timed(self, number: int, call: list[Any]) -> Any:
         function, args, kwargs = call

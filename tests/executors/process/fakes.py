@@ -1,10 +1,10 @@
 """A loop, a connection and workers that do nothing by themselves: the pool's decisions, one by one.
 
-The connection keeps what the kernel would keep: tokens, and records that nobody has read. A worker is what a test
-does with it: `hello`, `begin`, `finish`, `tell`, `die`.
+The connection keeps what the kernel would keep: tokens, and records that nobody has read. A worker is what a
+test does with it: `hello`, `begin`, `finish`, `tell`, `die`.
 """
 
-# ruff: noqa: D102, D107 - helpers whose names say it
+# ruff: noqa: D102 - helpers whose names say it
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class Link:
     def send(self, frame, shared, numbers):
         assert not self.is_over, "something is sent to a worker that is on its way out"
         assert self.is_ready, "something is sent to a worker that has not said hello"
-        first, _, new, _, calls, steps, _, _ = marshal.loads(frame[0][FRAME:])
+        _, _, _, _, calls, steps, _, _ = marshal.loads(frame[0][FRAME:])
         assert len(numbers) == len(calls)
         for number, call in zip(numbers, calls, strict=True):
             self.calls[number] = (*call, len(steps))

@@ -1,0 +1,100 @@
+"""The options of a delayed function: what they may be, and what becomes of them in a `Function`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypedDict
+
+from asyncgraph._graph.function import Durations, Function, is_async, name_of
+from asyncgraph._runtime.options import check_seconds, whole_number
+
+__all__ = ["Given", "Options", "options_of"]
+
+_EXECUTORS = ("loop", "thread", "process")
+
+
+class Given(TypedDict, total=False):
+    """The options by name, for signatures that pass them on."""
+
+    executor: str | None
+    name: str | None
+    nout: int | None
+    timeout: float | None
+    retries_on_crash: int | None
+    isolate: bool | None
+
+
+class Options(NamedTuple):
+    """The options, None where nothing is said; what they mean is said at `delayed`."""
+
+    executor: str | None = None
+    name: str | None = None
+    nout: int | None = None
+    timeout: float | None = None
+    retries_on_crash: int | None = None
+    isolate: bool | None = None
+
+    def check(self) -> None:
+        """Raise unless each is right by itself: TypeError for a wrong type, ValueError for a wrong value."""
+        names = ", ".join(map(repr, _EXECUTORS))
+        if self.executor is not None and not isinstance(self.executor, str):
+            raise TypeError(f"executor= takes one of the names {names}, not {self.executor!r}")
+        if self.executor is not None and self.executor not in _EXECUTORS:
+            raise ValueError(f"there is no executor {self.executor!r}: executor= is one of {names}")
+        if self.name is not None and not isinstance(self.name, str):
+            raise TypeError(f"name= takes a string, not {self.name!r}")
+        if self.name == "":
+            raise ValueError("name= takes a string that is not empty")
+        if self.nout is not None:
+            whole_number("nout", self.nout, of="number of items")
+        check_seconds("timeout", self.timeout)
+        if self.retries_on_crash is not None and self.retries_on_crash != 0:
+            whole_number("retries_on_crash", self.retries_on_crash, of="number of times")
+        if self.isolate is not None and not isinstance(self.isolate, bool):
+            raise TypeError(f"isolate= takes True or False, not {self.isolate!r}")
+
+    def over(self, others: Options) -> Options:
+        """These, and the others where these say nothing."""
+        said = {name: value for name, value in self._asdict().items() if value is not None}
+        return others._replace(**said)
+
+    def function(self, call: Callable[..., Any], durations: Durations | None = None) -> Function:
+        """The function with these options, each of which is right by itself.
+
+        Raises:
+            ValueError: They do not go together.
+        """
+        awaits = is_async(call)
+        executor = self.executor or ("loop" if awaits else "thread")
+        if awaits and executor != "loop":
+            raise ValueError(
+                f"{name_of(call)} is a coroutine function, which runs on the event loop: "
+                f"executor={executor!r} is for a plain `def`"
+            )
+        if executor != "process":
+            for option in ("timeout", "retries_on_crash", "isolate"):
+                if getattr(self, option):
+                    raise ValueError(f'{option}= is about worker processes: it needs executor="process"')
+        return Function(
+            call,
+            self.name or name_of(call),
+            executor,
+            is_async=awaits,
+            nout=self.nout,
+            timeout=self.timeout,
+            crash_retries=self.retries_on_crash or 0,
+            is_isolated=bool(self.isolate),
+            durations=durations,
+        )
+
+
+def options_of(function: Function) -> Options:
+    """The options that a function has."""
+    return Options(
+        function.executor,
+        function.name,
+        function.nout,
+        function.timeout,
+        function.crash_retries or None,
+        function.is_isolated or None,
+    )
