@@ -7,6 +7,7 @@ imports it in a tenth of the time.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -57,27 +58,32 @@ def send_descriptor(line: int, fd: int) -> None:
 def receive_descriptors(line: int) -> list[int] | None:
     """The descriptors that have come over the socket by now; None if nothing will come any more.
 
-    Bytes that came without one are dropped.
+    Bytes that came without one are dropped. For a descriptor that this process has no room for there is -1.
     """
     with _socket_of(line) as (sock, socket):
         descriptors: list[int] = []
+        # What comes is closed in programs that this process starts.
+        on_exec = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
         while True:
             try:
-                data, ancillary, _, _ = sock.recvmsg(4096, socket.CMSG_SPACE(4 * 16))
+                # The kernel never puts two messages with descriptors into one: at most one is cut off.
+                data, ancillary, flags, _ = sock.recvmsg(4096, socket.CMSG_SPACE(4 * 16), on_exec)
             except BlockingIOError:
                 return descriptors
             except OSError:
-                data, ancillary = b"", []
+                data, ancillary, flags = b"", [], 0
             if not data:
                 return descriptors or None
             for level, kind, sent in ancillary:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                     descriptors += memoryview(sent).cast("i").tolist()
+                    if not on_exec:
+                        os.set_inheritable(descriptors[-1], False)
+            if flags & socket.MSG_CTRUNC:
+                descriptors.append(-1)
 
 
 def _as_int(fd: int) -> bytes:
-    import sys
-
     return fd.to_bytes(4, sys.byteorder)
 
 

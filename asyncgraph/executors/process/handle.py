@@ -135,7 +135,7 @@ class Worker:
         steps = []
         for step in job.steps:
             self._introduce(step.shipped, new, forgotten, may_forget=False)
-            steps.append((step.shipped.number, step.arguments))
+            steps.append((step.shipped.number, step.arguments, step.timeout is not None))
         calls = job.calls
         if count < len(calls):
             calls = calls[segment.start : segment.stop]
