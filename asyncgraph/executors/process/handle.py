@@ -53,6 +53,12 @@ class Segment:
     def __len__(self) -> int:
         return self.stop - self.start
 
+    def calls(self) -> list[Segment]:
+        """Its calls, one by one."""
+        calls = [Segment(self.job, index, index + 1) for index in range(self.start, self.stop)]
+        calls[0].step = self.step
+        return calls
+
     def split(self, count: int) -> Segment:
         """Cut off the first so many calls, and return them."""
         first = Segment(self.job, self.start, self.start + count)

@@ -391,7 +391,11 @@ class ProcessExecutor:
             kind, body = worker.records.popleft()
             if not self._take(worker, kind, body):  # it makes no sense: somebody else has written it
                 worker.records.clear()
-                self._on_lost(worker)
+                if worker in self._workers:
+                    # Nothing more is to begin there: nobody would know what has come of it.
+                    self._waiting.extendleft(reversed(worker.take_back()))
+                    worker.expel()
+                    self._bury(worker, 0)
                 break
         if has_any and worker in self._workers:
             self._after_outcomes(worker)
@@ -656,19 +660,17 @@ class ProcessExecutor:
             self._count_failed_start(worker)
         elif not_begun and not worker.count and not worker.is_leaving:
             not_begun[0].job.strays += 1
-        culprits = list(worker.segments)
-        # Were there more than one, the others' tokens have been stolen: they have not begun.
-        for segment in reversed([*culprits[1:], *not_begun]):
+        for segment in reversed(not_begun):
             self._begin_again(worker, segment)
-        if culprits and len(culprits[0]) > 1:
-            self._begin_again(worker, Segment(culprits[0].job, culprits[0].start + 1, culprits[0].stop))
-            culprits[0].stop = culprits[0].start + 1
-        error = self._judge(worker, culprits[0]) if culprits else None
+        # One, unless records have been lost or tokens stolen: what may have begun does not begin again.
+        culprits = [each for segment in worker.segments for each in segment.calls()]
+        errors = [self._judge(worker, segment) for segment in culprits]
         worker.link.close()
         self._dispatch()
-        if error is not None and not self._loop.is_closed():
-            segment = culprits[0]
-            segment.job.ended(segment.start, segment.step, None, error)
+        if not self._loop.is_closed():
+            for segment, error in zip(culprits, errors, strict=True):
+                if error is not None:
+                    segment.job.ended(segment.start, segment.step, None, error)
 
     def _begin_again(self, worker: Worker, segment: Segment) -> None:
         """Let calls wait that have not begun in a worker that is gone."""

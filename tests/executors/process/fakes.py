@@ -18,7 +18,7 @@ import struct
 from collections import Counter, deque
 
 from asyncgraph.executors.process.exceptions import encode
-from asyncgraph.executors.process.frames import ATOM, ERROR, HELLO, METER, PASSED, PICKLE, REFUSED
+from asyncgraph.executors.process.frames import ATOM, ERROR, GARBAGE, HELLO, METER, PASSED, PICKLE, REFUSED
 from asyncgraph.executors.process.job import Job, Step
 from asyncgraph.executors.process.pool import ProcessExecutor
 from asyncgraph.executors.process.shipping import Shipped
@@ -100,8 +100,9 @@ class Loop:
 class Process:
     """What the pool sees of a process."""
 
-    def __init__(self, pid):
+    def __init__(self, pid, on_end):
         self.pid = pid
+        self.on_end = on_end
         self.exitcode = None
         self.signal = None
 
@@ -112,6 +113,7 @@ class Process:
     def end(self, exitcode=None, number=None):
         if not self.is_gone:
             self.exitcode, self.signal = exitcode, number
+            self.on_end()
 
     def kill(self):
         self.end(number=signal.SIGKILL)
@@ -131,7 +133,7 @@ class Link:
     def __init__(self, world, on_told, on_lost):
         self.world = world
         self.depth = world.depth
-        self.process = Process(next(world.pids))
+        self.process = Process(next(world.pids), self._close_line_soon)
         self.on_told = on_told
         self.on_lost = on_lost
         self.tokens = deque()
@@ -143,6 +145,7 @@ class Link:
         self.is_ready = False
         self.is_over = False
         self.is_closed = False
+        self.is_lost = self.is_broken = False
 
     # -- what the pool does
 
@@ -228,6 +231,10 @@ class Link:
     def write(self, kind, body):
         self.unread.append((kind, body))
 
+    def write_nonsense(self):
+        self.is_broken = True
+        self.write(GARBAGE, b"")
+
     def tell(self):
         if not self.is_over:
             self.on_told()
@@ -238,8 +245,12 @@ class Link:
 
     def close_line(self):
         """End the connection, whatever the process does."""
-        if not self.is_over:
+        if not self.is_over and not self.is_lost:
+            self.is_lost = True
             self.on_lost()
+
+    def _close_line_soon(self):
+        self.world.loop.call_later(0.01, self.close_line)
 
     def leave(self):
         """As a worker does that has been hung up on."""
@@ -291,7 +302,9 @@ class Given(Job):
     def _go_on(self):
         then, self.then = self.then, None
         if then is not None:
+            self.world.is_delivering = True
             then()
+            self.world.is_delivering = False
 
     @property
     def is_over(self):
@@ -314,6 +327,7 @@ class World:
         self.jobs = []
         self.begun = Counter()
         self.within = ""
+        self.is_delivering = False
         self.spawn_error = None
         self.pool = ProcessExecutor(slots, self.loop, connect=self, **options)
 
@@ -382,6 +396,8 @@ class World:
             ]
             unread = sum(_outcomes(record) for record in [*worker.records, *link.unread])
             is_running = link.running is not None
+            if link.is_broken:
+                continue
             assert len(calls) == unread + is_running + len(link.tokens)
             assert calls[len(calls) - len(link.tokens) :] == [
                 link.calls[number][:2] for number in link.tokens
@@ -393,9 +409,8 @@ class World:
                 assert not worker.has_long
             if worker in pool._workers:
                 assert not link.is_over
-                assert not worker.is_ready or worker.count or not worker.is_retiring, (
-                    "an idle worker is left over"
-                )
+                is_left_over = worker.is_ready and worker.is_retiring and not worker.count
+                assert not is_left_over or self.is_delivering
         for segment in pool._waiting:
             assert len(segment) > 0
 
@@ -420,9 +435,8 @@ class World:
         if not link.lives:
             return False
         if link.is_over:
-            link.running = None
             link.leave()
-            return True
+            return not link.lives
         if not link.is_ready:
             link.hello()
         elif link.running is not None:
@@ -439,10 +453,8 @@ class World:
         return True
 
     def close(self):
-        for link in self.links:
-            if link.is_over:
-                link.running = None
         self.pool._dismiss()
+        self.loop.sleep(1.0)
         for link in self.links:
             if link.lives and link.is_over:
                 link.leave()

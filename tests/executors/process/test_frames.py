@@ -1,5 +1,7 @@
 """Frames and records as bytes: whatever pieces they come in, they are what they were."""
 
+# ruff: noqa: D103 - helpers whose names say it
+
 from __future__ import annotations
 
 import io

@@ -358,7 +358,7 @@ def test_nonsense_costs_the_worker_and_keeps_what_was_finished(make_world):
     link.begin()
     link.finish(ERROR)
     link.begin()
-    link.write(PICKLE + 100, b"")
+    link.write_nonsense()
     link.process.end(None, signal.SIGKILL)
     link.tell()
     world.loop.settle()
