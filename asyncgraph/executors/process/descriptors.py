@@ -66,17 +66,26 @@ def send_descriptor(line: int, fd: int) -> None:
 def receive_descriptors(line: int) -> list[int] | None:
     """The descriptors that have come over the socket by now; None if nothing will come any more.
 
-    Bytes that came without one are dropped.
+    Bytes that came without one are dropped. For a descriptor that this process has no room for there is -1.
     """
+    import _socket
+
+    # What comes is closed in programs that this process starts.
+    on_exec = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
     sock = _socket_of(line)
     descriptors: list[int] = []
     try:
         while True:
-            data, ancillary, _, _ = sock.recvmsg(_MANY, _ROOM)
+            # The kernel never puts two messages with descriptors into one: at most one is cut off.
+            data, ancillary, flags, _ = sock.recvmsg(_MANY, _ROOM, on_exec)
             if not data:
                 return descriptors or None
             for _, _, sent in ancillary:  # nothing else is ever asked for
                 descriptors += memoryview(sent).cast("i").tolist()
+                if not on_exec:
+                    os.set_inheritable(descriptors[-1], False)
+            if flags & _socket.MSG_CTRUNC:
+                descriptors.append(-1)
             if not ancillary and len(data) < _MANY:
                 return descriptors  # these bytes were all there was
     except BlockingIOError:

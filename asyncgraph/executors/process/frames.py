@@ -23,6 +23,7 @@ __all__ = [
     "ATOM",
     "BEGUN",
     "ERROR",
+    "GARBAGE",
     "HELLO",
     "LONGEST",
     "METER",
@@ -48,6 +49,9 @@ RECORD = struct.Struct("=QB")
 # pickle). PASSED: a step of a chain is done, and its value goes to the next. METER: how long calls have
 # taken. BEGUN: a call that needs no token has begun.
 HELLO, BEGUN, METER, PASSED, ATOM, PICKLE, PAYLOAD, ERROR, REFUSED = range(1, 10)
+
+GARBAGE = 0
+"""What `Records` makes of anything else."""
 
 LONGEST = 1 << 48
 """No body is this long: whoever says so has written to a descriptor that is not theirs."""
@@ -110,6 +114,7 @@ class Records:
 
     def __init__(self) -> None:
         self._received = bytearray()
+        self._is_broken = False
 
     @property
     def is_amid(self) -> bool:
@@ -119,9 +124,10 @@ class Records:
     def cut(self, chunk: bytes) -> list[tuple[int, Any]]:
         """The records that are complete with this: kinds and bodies; of ATOMs in a row, kind and values.
 
-        Raises:
-            ValueError: These are no records.
+        If these are no records, those before are followed by one of kind GARBAGE, and by nothing ever after.
         """
+        if self._is_broken:
+            return []
         if self._received:
             self._received += chunk
             data: bytes | bytearray = self._received
@@ -136,14 +142,19 @@ class Records:
         while start + size <= end:
             length, kind = unpack(data, start)
             if length > LONGEST or not HELLO <= kind <= REFUSED:
-                raise ValueError("these are no records")
+                self._is_broken = True
+                break
             body = start + size
             start = body + length
             if start > end:
                 start = body - size
                 break
             if kind == ATOM:
-                values.append(loads(view[body:start]))
+                try:
+                    values.append(loads(view[body:start]))
+                except (EOFError, TypeError, ValueError):
+                    self._is_broken = True
+                    break
                 continue
             if values:
                 records.append((ATOM, values))
@@ -151,6 +162,9 @@ class Records:
             records.append((kind, view[body:start]))
         if values:
             records.append((ATOM, values))
+        if self._is_broken:
+            records.append((GARBAGE, b""))
+            start = end
         self._received = bytearray(view[start:])
         return records
 

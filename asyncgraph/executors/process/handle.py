@@ -15,7 +15,7 @@ from typing import Any
 
 from asyncgraph.errors import WorkerCrashedError, WorkerStartError
 from asyncgraph.executors.process.connections import Connector
-from asyncgraph.executors.process.frames import frame_of
+from asyncgraph.executors.process.frames import ATOM, ERROR, PAYLOAD, PICKLE, REFUSED, frame_of
 from asyncgraph.executors.process.job import Job
 from asyncgraph.executors.process.payload import Part, Payload
 from asyncgraph.executors.process.shipping import Shipped
@@ -27,6 +27,9 @@ __all__ = ["Segment", "Worker"]
 _HELLO_TIME = 60.0
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.05
+
+# Records that are the outcome of one call; ATOM is of as many as there are values.
+_OUTCOMES = frozenset({PICKLE, PAYLOAD, ERROR, REFUSED})
 
 # So many functions a worker keeps.
 _FUNCTIONS = 500
@@ -49,6 +52,12 @@ class Segment:
 
     def __len__(self) -> int:
         return self.stop - self.start
+
+    def calls(self) -> list[Segment]:
+        """Its calls, one by one."""
+        calls = [Segment(self.job, index, index + 1) for index in range(self.start, self.stop)]
+        calls[0].step = self.step
+        return calls
 
     def split(self, count: int) -> Segment:
         """Cut off the first so many calls, and return them."""
@@ -121,17 +130,18 @@ class Worker:
     def give(self, segment: Segment) -> None:
         """Hand it calls."""
         job, first, count = segment.job, self.given, len(segment)
+        may_forget = not self.segments
         self.segments.append(segment)
         self.count += count
         self.given += count
         self.seconds += (job.seconds or 0.0) * count
         new: list[tuple[int, bytes | None]] = []
         forgotten: list[int] = []
-        self._introduce(job.shipped, new, forgotten)
+        self._introduce(job.shipped, new, forgotten, may_forget=may_forget)
         steps = []
         for step in job.steps:
-            self._introduce(step.shipped, new, forgotten)
-            steps.append((step.shipped.number, step.arguments))
+            self._introduce(step.shipped, new, forgotten, may_forget=False)
+            steps.append((step.shipped.number, step.arguments, step.timeout is not None))
         calls = job.calls
         if count < len(calls):
             calls = calls[segment.start : segment.stop]
@@ -161,6 +171,33 @@ class Worker:
             self.link.offer_again(numbers[:keep])
         return self._cut_off(len(numbers) - min(keep, len(numbers)))
 
+    def take_back_others(self) -> list[Segment]:
+        """Take back what has not begun, except its first call, even if it is slow to begin that."""
+        numbers = self.link.take_back()
+        kept = len(numbers) == self.count and self.count > 0
+        self.link.offer_again(numbers[:kept])
+        return self._cut_off(len(numbers) - kept)
+
+    def has_begun(self) -> bool:
+        """Whether its first call has begun."""
+        numbers = self.link.take_back()
+        self.link.offer_again(numbers)
+        return len(numbers) < self.count
+
+    def read(self) -> None:
+        """Read what it has written."""
+        self.records += self.link.collect()
+
+    def running(self) -> Segment | None:
+        """What the call that it is at is in; None if it has finished all, as far as can be read."""
+        self.read()
+        finished = sum(len(body) if kind == ATOM else kind in _OUTCOMES for kind, body in self.records)
+        for segment in self.segments:
+            finished -= len(segment)
+            if finished < 0:
+                return segment
+        return None
+
     def _cut_off(self, count: int) -> list[Segment]:
         """Its last so many calls, which it has no more."""
         taken: deque[Segment] = deque()
@@ -172,6 +209,7 @@ class Worker:
             count -= len(last)
             self.count -= len(last)
             self.seconds -= (last.job.seconds or 0.0) * len(last)
+        self._see_whether_empty()
         return list(taken)
 
     def pass_by(self, count: int) -> None:
@@ -185,16 +223,26 @@ class Worker:
             self.segments.popleft()
         self.looks = 0
         self.is_stuck = False
+        self._see_whether_empty()
+
+    def _see_whether_empty(self) -> None:
         if not self.segments:
-            self.has_long = False
+            self.is_stuck = self.has_long = False
             self.seconds = 0.0
 
-    def _introduce(self, shipped: Shipped, new: list[tuple[int, bytes | None]], forgotten: list[int]) -> None:
+    def _introduce(
+        self,
+        shipped: Shipped,
+        new: list[tuple[int, bytes | None]],
+        forgotten: list[int],
+        *,
+        may_forget: bool,
+    ) -> None:
         """Let it have the function; long-known ones that are not in use make room."""
         if self._functions.pop(shipped.number, None) is None:
             new.append((shipped.number, shipped.data))
         self._functions[shipped.number] = shipped
-        if len(self._functions) > _FUNCTIONS and not self.count:
+        if may_forget and len(self._functions) > _FUNCTIONS:
             for number in list(islice(self._functions, len(self._functions) - _FUNCTIONS)):
                 del self._functions[number]
                 forgotten.append(number)
@@ -211,6 +259,7 @@ class Worker:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+        self.watched = None
 
     def greet(self) -> None:
         """Its hello has come: from now on it takes calls."""
@@ -246,7 +295,7 @@ class Worker:
 
     def expel(self) -> None:
         """Kill it because it has not gone by itself."""
-        self._expelled = True
+        self._expelled = self._expelled or not self.was_killed
         self.kill()
 
     # -- why it has ended

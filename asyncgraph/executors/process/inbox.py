@@ -35,7 +35,7 @@ class Frame:
         calls: The arguments of each: a tuple of plain ones; bytes, a pickle of both kinds; or None, if
             that is the first of the payloads.
         steps: Functions that are to be called one after another with the value of the one before: the
-            number, and the pickled arguments.
+            number, the pickled arguments, and whether the parent watches its time.
         payloads: What the arguments consist of, or refer to.
     """
 
@@ -135,7 +135,7 @@ class Inbox:
             return NOTHING
         self.frame = self._frames.popleft()
         self._outbox.write(BEGUN)
-        return self.frame.calls[0]
+        return self.frame.calls.pop()
 
     def _read_frame(self) -> bool:
         read = read_frame(self._stream)
@@ -166,6 +166,4 @@ class Inbox:
             if received is None:
                 raise BrokenPipeError  # the parent is gone
             self._descriptors += received
-        fd = self._descriptors.popleft()
-        os.set_inheritable(fd, False)
-        return fd
+        return self._descriptors.popleft()

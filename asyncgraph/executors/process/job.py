@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from asyncgraph.executors.process.payload import Payload
@@ -50,7 +50,7 @@ class Job:
         attempts: How often a worker has died of it.
         resent: How often a call has been pickled anew, because a worker lacks a module.
         strays: How often a worker has died before it began.
-        verdict: What a call ends with when its worker is gone, if that is decided already.
+        verdict: Makes, of the call's key, what it ends with when its worker is gone, if that is decided.
     """
 
     __slots__ = (
@@ -80,7 +80,7 @@ class Job:
         self.attempts = 0
         self.resent = 0
         self.strays = 0
-        self.verdict: BaseException | None = None
+        self.verdict: Callable[[str], BaseException] | None = None
 
     def key(self, index: int, step: int) -> str:
         """The key of the node that a call is for, for messages."""

@@ -52,15 +52,15 @@ class Link(Protocol):
         """Offer once more what was taken back, from the first on."""
 
     def collect(self) -> list[tuple[int, Any]]:
-        """The records that are there, see `Records.cut`.
-
-        Raises:
-            ValueError: There is something else.
-        """
+        """The records that are there, see `Records.cut`."""
         ...
 
     def take_descriptor(self) -> int:
-        """The descriptor that belongs to a record with shared memory."""
+        """The descriptor that belongs to a record with shared memory; -1 if this process had no room for it.
+
+        Raises:
+            LookupError: None has come.
+        """
         ...
 
     def hang_up(self) -> None:
@@ -118,6 +118,7 @@ class PipeLink:
         self._outgoing: deque[Part | Payload | Offer] = deque()
         self._writer = -1
         self._is_reading = False
+        self._is_over = False
         # In an empty context: the loop would otherwise keep that of whoever made the first call, for
         # as long as the worker lives, and run everybody's callbacks in it.
         self._context = Context()
@@ -176,6 +177,7 @@ class PipeLink:
 
     def hang_up(self) -> None:
         """See `Link`."""
+        self._is_over = True
         self._keep_offers()
         if not self._loop.is_closed():
             self._stop_writing()
@@ -186,7 +188,8 @@ class PipeLink:
     def close(self) -> None:
         """See `Link`."""
         for fd in self._descriptors:
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
         self._descriptors.clear()
         self.process.close()
 
@@ -202,6 +205,7 @@ class PipeLink:
 
     def _listen(self, wanted: bool) -> None:  # noqa: FBT001 - a switch
         """Read a large record as it comes, without being told."""
+        wanted = wanted and not self._is_over
         if wanted != self._is_reading and not self._loop.is_closed():
             self._is_reading = wanted
             if wanted:

@@ -10,6 +10,7 @@ Used on both sides; what a payload stands for is known to neither.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import pickle
@@ -92,6 +93,8 @@ class Payload:
     def load(self) -> Any:
         """The value. Raises whatever its unpickling raises."""
         if self.fd < 0:
+            if not self.stream:
+                raise OSError(errno.EMFILE, "there was no descriptor left to receive it with")
             stream = self.stream[0] if len(self.stream) == 1 else b"".join(self.stream)
             return pickle.loads(stream, buffers=self.buffers)
         offsets = _offsets(self.sizes)

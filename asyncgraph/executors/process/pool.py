@@ -23,6 +23,7 @@ import functools
 import marshal
 import os
 import signal
+import struct
 import threading
 import time
 from collections import deque
@@ -94,6 +95,9 @@ _LEAVE_TIME = 1.0
 _END_TIME = 0.25
 _POLL_TIME = 0.005
 _GIVE_UP_TIME = 5.0
+
+# Seconds that a worker may take to begin a call that has a timeout, if that is shorter.
+_BEGIN_TIME = 5.0
 
 # Seconds after which a worker leaves that has nothing to do; and how often the memory of one is looked at.
 _IDLE_TIME = 60.0
@@ -184,19 +188,23 @@ class ProcessExecutor:
         if self._is_forked():
             return
         wanted = set(jobs)
-        for job in jobs:
+        for job in wanted:
+            # Also for calls of dying workers, which would otherwise begin elsewhere when those are reaped.
+            job.verdict = job.verdict or _cancelled_error
             if self._sharing.pop(job, None) is not None:
                 self._deliver_soon(Segment(job, 0, 1), _cancelled_error)
         self._take_out(wanted, [*self._waiting], self._waiting.clear)
         for worker in list(self._workers):
             if any(segment.job in wanted for segment in worker.segments):
-                self._collect(worker)
                 self._take_out(wanted, worker.take_back())
-                for segment in worker.segments:  # one at most, which has begun
-                    if segment.job in wanted:
-                        segment.job.verdict = segment.job.verdict or asyncio.CancelledError()
-                        worker.kill()
-                        self._bury(worker, 0)
+                # From here on nothing begins there: what runs now is what would be killed.
+                running = worker.running()
+                if running is not None and running.job in wanted:
+                    self._put_down(worker)
+                elif worker.count:
+                    self._loop.call_soon(self._on_told, worker, context=Context())
+                else:
+                    self._rest(worker)
         self._dispatch()
 
     def _take_out(
@@ -309,7 +317,7 @@ class ProcessExecutor:
         worker.give(segment)
         if is_first:
             self._watch_time(worker)
-        else:
+        if worker.count > 1:
             self._look_later()
         if job.is_isolated or (self._max_tasks is not None and worker.given >= self._max_tasks):
             worker.is_retiring = True
@@ -323,7 +331,7 @@ class ProcessExecutor:
                 starting += not worker.is_ready
                 all_long = all_long and worker.has_long
         if alive >= self.slots:
-            if self._waiting[0].job.is_isolated and self._retire_one_for_isolation():
+            if self._waiting[0].job.is_isolated and not starting and self._retire_one_for_isolation():
                 return True
             # A call beyond those that may run at once is a nested one, on which another may depend: it gets a
             # worker of its own.
@@ -364,28 +372,31 @@ class ProcessExecutor:
             return
         if fullest.seconds * (fullest.count - 1) < 2 * _WORTH * fullest.count:
             return
-        for segment in fullest.take_back(keep=fullest.count // 2):
+        half = fullest.count // 2
+        most = fullest.count if self._max_tasks is None else self._max_tasks - idle.given
+        for segment in fullest.take_back(keep=max(half, fullest.count - most)):
             self._give(idle, segment)
 
     # -- what workers tell
 
     def _on_told(self, worker: Worker) -> None:
-        if self._collect(worker):
+        if worker in self._workers and self._collect(worker):
             self._dispatch()
 
     def _collect(self, worker: Worker) -> bool:
         """Deliver what the worker has written; whether there was anything."""
-        try:
-            worker.records += worker.link.collect()
-        except ValueError:  # it writes what makes no sense: so somebody else does
-            self._on_lost(worker)
+        worker.read()
         has_any = bool(worker.records)
         # Those whom an outcome is delivered to may come back here, and must find things in order.
         while worker.records:
             kind, body = worker.records.popleft()
-            if not self._take(worker, kind, body):
+            if not self._take(worker, kind, body):  # it makes no sense: somebody else has written it
                 worker.records.clear()
-                self._on_lost(worker)
+                if worker in self._workers:
+                    # Nothing more is to begin there: nobody would know what has come of it.
+                    self._waiting.extendleft(reversed(worker.take_back()))
+                    worker.expel()
+                    self._bury(worker, 0)
                 break
         if has_any and worker in self._workers:
             self._after_outcomes(worker)
@@ -394,27 +405,26 @@ class ProcessExecutor:
     def _after_outcomes(self, worker: Worker) -> None:
         if worker.count:
             self._watch_time(worker)
-        elif worker.is_ready:
-            worker.idle_since = self._loop.time()
         self._see_to_memory(worker)
         if not worker.count and worker.is_ready:
-            alive = sum(not each.is_retiring for each in self._workers)
-            if worker.is_retiring or (alive > self.slots and not self._waiting):
-                self._retire(worker)
-            else:
-                worker.stop_timer()
-                self._watch_idle()
+            self._rest(worker)
+
+    def _rest(self, worker: Worker) -> None:
+        """It has nothing to do."""
+        worker.idle_since = self._loop.time()
+        alive = sum(not each.is_retiring for each in self._workers)
+        if worker.is_retiring or (alive > self.slots and not self._waiting):
+            self._retire(worker)
+        else:
+            worker.stop_timer()
+            self._watch_idle()
 
     def _take(self, worker: Worker, kind: int, body: Any) -> bool:
         """Deliver what a record says; False if it makes no sense."""
         if kind == ATOM:
             return self._take_values(worker, body)
         if kind == METER:
-            number, calls, seconds = marshal.loads(body)
-            function = worker.function(number)
-            if function is not None:
-                function.durations.add(seconds, calls)
-            return True
+            return _take_meter(worker, body)
         if kind == HELLO:
             if not worker.is_ready:
                 worker.greet()
@@ -433,14 +443,15 @@ class ProcessExecutor:
             return True
         if kind == REFUSED:
             return self._take_refusal(worker, job, index, step, body)
-        if kind not in (PICKLE, PAYLOAD, ERROR):
-            return False
-        worker.pass_by(1)
         if kind == ERROR:
+            worker.pass_by(1)
             key = job.key(index, step)
             job.ended(index, step, None, failure_of(_decoded_error(body, key), key))
             return True
-        payload = _payload_of(worker, kind, body)
+        payload = _payload_of(worker, kind, body) if kind in (PICKLE, PAYLOAD) else None
+        if payload is None:
+            return False
+        worker.pass_by(1)
         if 0 <= payload.fd < _MOST_DESCRIPTORS and job.keeps_payload(index, step):
             job.ended(index, step, payload, None)
         elif payload.fd >= 0 and payload.sizes[0] >= _APART:
@@ -491,7 +502,10 @@ class ProcessExecutor:
         return True
 
     def _take_refusal(self, worker: Worker, job: Job, index: int, step: int, body: Any) -> bool:
-        stage, place, kind, missing, cause = marshal.loads(body)
+        refusal = _loaded_plainly(body)
+        if refusal is None:
+            return False
+        stage, place, kind, missing, cause = refusal
         worker.pass_by(1)
         if missing and not step and stage == "arg-unpickle" and self._is_sent_anew(job, index, missing):
             self._waiting.appendleft(Segment(job, index, index + 1))
@@ -502,7 +516,7 @@ class ProcessExecutor:
 
     def _is_sent_anew(self, job: Job, index: int, missing: str) -> bool:
         """Pickle by value what comes from a module that a worker cannot import; whether that can be done."""
-        if job.verdict is not None or job.resent >= _RESENT * len(job.calls):
+        if self._is_closed or job.verdict is not None or job.resent >= _RESENT * len(job.calls):
             return False
         job.resent += 1
         try:
@@ -536,26 +550,34 @@ class ProcessExecutor:
         segment = worker.segments[0]
         if worker.watched == (segment, segment.step):
             return
-        worker.watched = segment, segment.step
         timeout = segment.job.step_timeout(segment.step)
         if timeout is None:
             worker.stop_timer()
+            worker.watched = segment, segment.step
         else:
-            worker.set_timer(
-                timeout, functools.partial(self._time_out, worker, segment, segment.step, timeout)
-            )
+            until = self._loop.time() + max(timeout, _BEGIN_TIME)
+            self._set_timeout(worker, segment, timeout, until)
 
-    def _time_out(self, worker: Worker, segment: Segment, step: int, timeout: float) -> None:
+    def _set_timeout(self, worker: Worker, segment: Segment, timeout: float, until: float) -> None:
+        action = functools.partial(self._time_out, worker, segment, segment.step, timeout, until)
+        worker.set_timer(timeout, action)
+        worker.watched = segment, segment.step
+
+    def _time_out(self, worker: Worker, segment: Segment, step: int, timeout: float, until: float) -> None:
+        # What waits behind it is not to begin now, and to be killed in its place.
+        self._waiting.extendleft(reversed(worker.take_back_others()))
         self._collect(worker)  # what is complete by now wins
-        if worker not in self._workers or not worker.segments:
-            return
-        if worker.segments[0] is segment and segment.step == step:
-            key = segment.job.key(segment.start, step)
-            segment.job.verdict = NodeTimeoutError(
-                f"{key} ran for longer than its timeout of {timeout:g} s; its worker process was killed"
-            )
-            worker.kill()
-            self._bury(worker, 0)
+        if (
+            worker in self._workers
+            and worker.segments
+            and worker.segments[0] is segment
+            and segment.step == step
+        ):
+            if self._loop.time() < until and not worker.has_begun():
+                self._set_timeout(worker, segment, timeout, until)
+            else:
+                segment.job.verdict = functools.partial(_timeout_error, timeout)
+                self._put_down(worker)
         self._dispatch()
 
     def _look_later(self) -> None:
@@ -571,8 +593,8 @@ class ProcessExecutor:
             if worker.count > 1 and worker in self._workers:
                 worker.looks += 1
                 if worker.looks > _LOOKS:
-                    self._waiting.extendleft(reversed(worker.take_back()))
-                    worker.is_stuck = worker.count > 0  # else it has not even begun
+                    self._waiting.extendleft(reversed(worker.take_back_others()))
+                    worker.is_stuck = True
                 else:
                     self._look_later()
         self._dispatch()
@@ -612,6 +634,12 @@ class ProcessExecutor:
         worker.is_leaving = True
         self._bury(worker, _LEAVE_TIME)
 
+    def _put_down(self, worker: Worker) -> None:
+        """Kill it for the sake of what it is at."""
+        worker.is_leaving = True
+        worker.kill()
+        self._bury(worker, 0)
+
     def _bury(self, worker: Worker, patience: float) -> None:
         if worker in self._workers:  # else it is dying already
             self._workers.remove(worker)
@@ -623,6 +651,8 @@ class ProcessExecutor:
         if worker not in self._dying:
             return  # `close` was faster
         self._collect(worker)
+        if worker not in self._dying:
+            return  # somebody to whom an outcome was delivered has called `close`
         self._dying.remove(worker)
         if not self._dying and not self._loading:
             self._none_dying.set()
@@ -631,25 +661,23 @@ class ProcessExecutor:
             self._count_failed_start(worker)
         elif not_begun and not worker.count and not worker.is_leaving:
             not_begun[0].job.strays += 1
-        culprits = list(worker.segments)
-        # Were there more than one, the others' tokens have been stolen: they have not begun.
-        for segment in reversed([*culprits[1:], *not_begun]):
+        for segment in reversed(not_begun):
             self._begin_again(worker, segment)
-        if culprits and len(culprits[0]) > 1:
-            self._begin_again(worker, Segment(culprits[0].job, culprits[0].start + 1, culprits[0].stop))
-            culprits[0].stop = culprits[0].start + 1
-        error = self._judge(worker, culprits[0]) if culprits else None
+        # One, unless records have been lost or tokens stolen: what may have begun does not begin again.
+        culprits = [each for segment in worker.segments for each in segment.calls()]
+        errors = [self._judge(worker, segment) for segment in culprits]
         worker.link.close()
         self._dispatch()
-        if error is not None and not self._loop.is_closed():
-            segment = culprits[0]
-            segment.job.ended(segment.start, segment.step, None, error)
+        if not self._loop.is_closed():
+            for segment, error in zip(culprits, errors, strict=True):
+                if error is not None:
+                    segment.job.ended(segment.start, segment.step, None, error)
 
     def _begin_again(self, worker: Worker, segment: Segment) -> None:
         """Let calls wait that have not begun in a worker that is gone."""
         job = segment.job
         if self._is_closed or job.verdict is not None:
-            self._deliver_soon(segment, lambda key: job.verdict or _closed_error(key))
+            self._deliver_soon(segment, job.verdict or _closed_error)
         elif job.strays >= _STRAYS:
             self._deliver_soon(segment, lambda key: worker.crash(key, 0))
         else:
@@ -659,11 +687,11 @@ class ProcessExecutor:
         """The error for the call that a worker has died of; None if it begins once more."""
         job = segment.job
         if job.verdict is not None:
-            return job.verdict
+            return job.verdict(job.key(segment.start, segment.step))
         job.attempts += 1
-        if job.crash_retries >= job.attempts and not self._is_closed:
+        # A step has not said that it may begin again, nor that those before it may.
+        if job.crash_retries >= job.attempts and not segment.step and not self._is_closed:
             job.seconds = None  # others are not to suffer again
-            segment.step = 0
             self._waiting.appendleft(segment)
             return None
         return worker.crash(job.key(segment.start, segment.step), job.attempts)
@@ -687,10 +715,8 @@ class ProcessExecutor:
         for worker in list(self._workers):
             if worker.count:
                 for segment in worker.segments:
-                    job = segment.job
-                    job.verdict = job.verdict or _closed_error(job.key(segment.start, segment.step))
-                worker.kill()
-                self._bury(worker, 0)
+                    segment.job.verdict = segment.job.verdict or _closed_error
+                self._put_down(worker)
             else:
                 self._retire(worker)
 
@@ -735,13 +761,36 @@ class ProcessExecutor:
         return os.getpid() != self._pid
 
 
-def _payload_of(worker: Worker, kind: int, body: memoryview) -> Payload:
-    """What a PICKLE or a PAYLOAD brings."""
+def _take_meter(worker: Worker, body: memoryview) -> bool:
+    """Note how long calls have taken; False if it makes no sense."""
+    meter = _loaded_plainly(body)
+    if meter is None:
+        return False
+    number, calls, seconds = meter
+    function = worker.function(number)
+    if function is not None:
+        function.durations.add(seconds, calls)
+    return True
+
+
+def _loaded_plainly(body: memoryview) -> Any:
+    """What was marshalled; None if nothing was."""
+    try:
+        return marshal.loads(body)
+    except (EOFError, TypeError, ValueError):
+        return None
+
+
+def _payload_of(worker: Worker, kind: int, body: memoryview) -> Payload | None:
+    """What a PICKLE or a PAYLOAD brings; None if it makes no sense."""
     if kind == PICKLE:
         return Payload([len(body)], [body])
-    sizes, is_shared, rest = split_payload(body)
-    if is_shared:
-        return Payload(sizes, fd=worker.link.take_descriptor())
+    try:
+        sizes, is_shared, rest = split_payload(body)
+        if is_shared:
+            return Payload(sizes, fd=worker.link.take_descriptor())
+    except (EOFError, TypeError, ValueError, LookupError, struct.error):
+        return None
     parts = []
     for size in sizes:
         parts.append(bytearray(rest[:size]))
@@ -781,6 +830,12 @@ def _shared(payloads: Iterable[Payload]) -> Iterator[None]:
 
 def _is_to_be_shared(payload: Payload) -> bool:
     return payload.fd < 0 and payload.size >= LARGE
+
+
+def _timeout_error(timeout: float, key: str) -> NodeTimeoutError:
+    return NodeTimeoutError(
+        f"{key} ran for longer than its timeout of {timeout:g} s; its worker process was killed"
+    )
 
 
 def _cancelled_error(_: str) -> BaseException:

@@ -73,6 +73,8 @@ class ThreadedLink:
 
     def collect(self) -> list[tuple[int, Any]]:
         """See `Link`."""
+        if self._is_over and self.process.reap():
+            self._threads[0].join(_JOIN_TIME)  # it reads what the worker has written last, and then the end
         records: list[tuple[int, Any]] = []
         while not self._chunks.empty():
             for kind, body in self._records.cut(self._chunks.get()):

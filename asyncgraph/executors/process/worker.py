@@ -184,11 +184,14 @@ class _Service:
             call = self._unpacked(number, arguments, frame.payloads, previous)
             arguments, frame.payloads = None, []
             value = self._timed(number, call)
-            for number, pickle_of_arguments in steps:
+            for number, pickle_of_arguments, is_timed in steps:
                 if _must_be_seen(value):
                     break
                 outbox.write(PASSED)
-                self._tell_if_due()
+                if is_timed:  # the parent watches the time from now on
+                    self._tell(time.perf_counter())
+                else:
+                    self._tell_if_due()
                 previous.append(value)
                 value = None
                 call = self._unpacked(number, pickle_of_arguments, [], previous)

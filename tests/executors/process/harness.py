@@ -12,13 +12,20 @@ import select
 import subprocess
 import sys
 
+import pytest
+
 from asyncgraph.executors.process import serialization
 from asyncgraph.executors.process.job import Job
+from asyncgraph.executors.process.link import PipeLink
 from asyncgraph.executors.process.payload import LARGE
 from asyncgraph.executors.process.refusal import Refusal
+from asyncgraph.executors.process.threaded import ThreadedLink
 
 PATIENCE = 30.0
 """Seconds after which a test has failed that waits for an outcome."""
+
+only_pipes = pytest.mark.parametrize("link", [PipeLink], ids=["pipes"], indirect=True)
+only_threads = pytest.mark.parametrize("link", [ThreadedLink], ids=["threads"], indirect=True)
 
 ROOT = pathlib.Path(__file__).parents[3]
 

@@ -18,6 +18,7 @@ from asyncgraph.errors import RuntimeClosedError, WorkerStartError
 from asyncgraph.executors.process import ProcessExecutor
 from asyncgraph.executors.process import handle as handle_module
 from asyncgraph.executors.process import link as link_module
+from asyncgraph.executors.process import threaded as threaded_module
 from tests.executors.process import remote
 from tests.executors.process.harness import PATIENCE, ROOT, Started, gone, run_script
 
@@ -67,7 +68,8 @@ async def test_without_descriptors_the_existing_workers_go_on(pool, monkeypatch,
     holder = pool.start(remote.hold, fifo.path)
     await fifo.pid()
     with monkeypatch.context() as patch:
-        patch.setattr(link_module, "WorkerProcess", _no_descriptors)
+        for module in (link_module, threaded_module):
+            patch.setattr(module, "WorkerProcess", _no_descriptors)
         waiting = pool.start(remote.add, 1, 1)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
