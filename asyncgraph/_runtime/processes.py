@@ -301,7 +301,7 @@ class Processes:
         try:
             self._over(job, len(values))
             owner.settle_many(job.tasks[index : index + len(values)], PROCESS, values)
-            self._go_on()
+            self._executor.afterwards(self._go_on)
         except BaseException as internal:
             owner.break_off(internal)
             if not isinstance(internal, Exception):
@@ -335,7 +335,7 @@ class Processes:
                 outcome = [(value, error)]
                 del value, error
                 owner.settle(task, PROCESS, *outcome.pop())
-            self._go_on()
+            self._executor.afterwards(self._go_on)
         except BaseException as internal:
             owner.break_off(internal)
             if not isinstance(internal, Exception):
@@ -343,9 +343,17 @@ class Processes:
 
     def _go_on(self) -> None:
         """Begin what can begin now; or conclude, without another turn of the loop."""
-        self._owner.begin_others()
-        self._owner.wake()
-        self._owner.check_over()
+        owner = self._owner
+        if owner.is_over:
+            return
+        try:
+            owner.begin_others()
+        except BaseException as internal:
+            owner.break_off(internal)
+            if not isinstance(internal, Exception):
+                raise
+        owner.wake()
+        owner.check_over()
 
     def _over(self, job: _Job, count: int) -> None:
         """So many calls of the job are over."""

@@ -159,6 +159,9 @@ class ProcessExecutor:
         self._loading: set[threading.Thread] = set()
         self._failed_starts = 0
         self._is_spawning = False
+        # How deep in the delivery of outcomes this is, and what is to be called at its end.
+        self._delivering = 0
+        self._afterwards: dict[Callable[[], None], None] = {}
         self._none_dying = asyncio.Event()
         self._look_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -219,6 +222,16 @@ class ProcessExecutor:
             else:
                 kept.append(segment)
         self._waiting.extendleft(reversed(kept))
+
+    def afterwards(self, action: Callable[[], None]) -> None:
+        """Call `action` when all outcomes that have come together are delivered, once; now, if none are.
+
+        To look for what comes next after each of them would take longer than some calls.
+        """
+        if self._delivering:
+            self._afterwards[action] = None
+        else:
+            action()
 
     async def aclose(self) -> None:
         """End all workers: those without a call may leave by themselves, for a second, then are killed."""
@@ -387,6 +400,18 @@ class ProcessExecutor:
         """Deliver what the worker has written; whether there was anything."""
         worker.read()
         has_any = bool(worker.records)
+        self._delivering += 1
+        try:
+            self._deliver(worker)
+        finally:
+            self._delivering -= 1
+        if has_any and worker in self._workers:
+            self._after_outcomes(worker)
+        while self._afterwards and not self._delivering:
+            self._afterwards.popitem()[0]()
+        return has_any
+
+    def _deliver(self, worker: Worker) -> None:
         # Those whom an outcome is delivered to may come back here, and must find things in order.
         while worker.records:
             kind, body = worker.records.popleft()
@@ -397,10 +422,7 @@ class ProcessExecutor:
                     self._waiting.extendleft(reversed(worker.take_back()))
                     worker.expel()
                     self._bury(worker, 0)
-                break
-        if has_any and worker in self._workers:
-            self._after_outcomes(worker)
-        return has_any
+                return
 
     def _after_outcomes(self, worker: Worker) -> None:
         if worker.count:
