@@ -622,8 +622,8 @@ class ProcessExecutor:
         self._dispatch()
 
     def _see_to_memory(self, worker: Worker) -> None:
-        if self._max_memory is None or worker.is_retiring:
-            return
+        if self._max_memory is None or worker.is_retiring or not worker.given:
+            return  # one that has run nothing would only be replaced by its like
         now = self._loop.time()
         if worker.count and now - self._memory_seen < _MEMORY_TIME:
             return

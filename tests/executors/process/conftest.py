@@ -12,7 +12,10 @@ from asyncgraph.executors.process import ProcessExecutor
 from asyncgraph.executors.process.connections import Connector
 from asyncgraph.executors.process.link import PipeLink
 from asyncgraph.executors.process.threaded import ThreadedLink
-from tests.executors.process.harness import Fifo, Started
+from tests.executors.process.harness import Batch, Fifo, Started
+
+SECONDS = 0.00001
+"""What calls of a batch are said to take."""
 
 
 class Pool:
@@ -22,10 +25,19 @@ class Pool:
         loop = asyncio.get_running_loop()
         self.executor = ProcessExecutor(slots, loop, connect=Connector(kind, loop), **options)
         self.started = []
+        self.batches = []
 
     def start(self, function, *args, **kwargs):
         self.started.append(Started(self.executor, function, args, kwargs))
         return self.started[-1]
+
+    def start_with(self, options, function, *args):
+        self.started.append(Started(self.executor, function, args, {}, **options))
+        return self.started[-1]
+
+    def batch(self, function, calls, seconds=SECONDS, **options):
+        self.batches.append(Batch(self.executor, function, calls, seconds, **options))
+        return self.batches[-1]
 
     async def value(self, function, *args, **kwargs):
         return await self.start(function, *args, **kwargs).value()
@@ -39,6 +51,7 @@ class Pool:
     async def aclose(self):
         await self.executor.aclose()
         assert [len(started.deliveries) for started in self.started] == [1] * len(self.started)
+        assert all(len(batch.deliveries) == batch.count for batch in self.batches)
 
 
 @pytest.fixture(params=[pytest.param(PipeLink, id="pipes"), pytest.param(ThreadedLink, id="threads")])

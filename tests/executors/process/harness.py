@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 import pathlib
 import select
@@ -15,9 +14,10 @@ import sys
 import pytest
 
 from asyncgraph.executors.process import serialization
-from asyncgraph.executors.process.job import Job
+from asyncgraph.executors.process.job import Job, Step
 from asyncgraph.executors.process.link import PipeLink
 from asyncgraph.executors.process.payload import LARGE
+from asyncgraph.executors.process.pickling import PREVIOUS
 from asyncgraph.executors.process.refusal import Refusal
 from asyncgraph.executors.process.threaded import ThreadedLink
 
@@ -55,7 +55,6 @@ class Started(Job):
         assert not self.deliveries, "delivered from within start"
 
     def _prepare(self, executor, function, args, kwargs):
-        self._parts = executor, function, args, kwargs
         shipped = executor.shipping.ship(function, Nowhere())
         parts = (args, kwargs) if shipped.data is not None else (function, args, kwargs)
         with serialization.pickled_by_value(executor.shipping.by_value):
@@ -63,17 +62,6 @@ class Started(Job):
         large = len(payload.sizes) > 1 or payload.size >= LARGE
         super().__init__(shipped, [None if large else b"".join(payload.stream)], None)
         self.payloads = [payload] if large else []
-
-    def sent_anew(self, missing):
-        if missing in self._sent_by_value:
-            return False
-        self._sent_by_value.add(missing)
-        self._prepare(*self._parts)
-        return True
-
-    @functools.cached_property
-    def _sent_by_value(self):
-        return set()
 
     def key(self, index, step):
         return self.name
@@ -87,7 +75,7 @@ class Started(Job):
 
     def _deliver(self, value, error):
         self.deliveries.append((value, error))
-        self.payloads = self._parts = ()
+        self.payloads = ()
         if not self._future.done():
             self._future.set_result(None)
 
@@ -106,6 +94,55 @@ class Started(Job):
         value, error = await self.outcome()
         assert error is not None, f"no error, but {value!r}"
         return error
+
+
+class Batch(Job):
+    """Calls of one function with plain arguments, and what has come of each; or a chain."""
+
+    def __init__(self, executor, function, calls, seconds, steps=(), **options):
+        super().__init__(executor.shipping.ship(function, Nowhere()), list(calls), seconds)
+        self.deliveries = {}
+        self.passes = []
+        self.count = len(self.calls)
+        self._done = asyncio.Event()
+        self.steps = [
+            Step(
+                executor.shipping.ship(step, Nowhere()),
+                b"".join(serialization.pack_arguments(((PREVIOUS,), {})).stream),
+                timeout,
+            )
+            for step, timeout in steps
+        ]
+        for name, value in options.items():
+            setattr(self, name, value)
+        executor.start([self])
+
+    def key(self, index, step):
+        return f"call[{index}]+{step}"
+
+    def done(self, index, values):
+        for offset, value in enumerate(values):
+            self._deliver(index + offset, value, None)
+
+    def passed(self, step):
+        self.passes.append(step)
+
+    def ended(self, index, step, value, error):
+        self._deliver(index, value, error)
+
+    def _deliver(self, index, value, error):
+        assert index not in self.deliveries
+        self.deliveries[index] = value, error
+        self._done.set()
+
+    async def outcome(self, *indices):
+        """Wait for these calls, or all; return their values, or errors in their places."""
+        indices = indices or range(self.count)
+        async with asyncio.timeout(PATIENCE):
+            while not all(index in self.deliveries for index in indices):
+                self._done.clear()
+                await self._done.wait()
+        return [error or value for value, error in map(self.deliveries.get, indices)]
 
 
 class Fifo:

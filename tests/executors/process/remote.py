@@ -308,3 +308,75 @@ def raise_group():
 
 def recurse():
     recurse()
+
+
+# --- batches --------------------------------------------------------------------------------------
+
+
+def note(path, number):
+    """Append a line to a file, which says that the call has begun."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(fd, b"%d\n" % number)
+    os.close(fd)
+    return number
+
+
+def note_and_crash(path, number, crash):
+    note(path, number)
+    if number == crash:
+        os._exit(3)
+    return number
+
+
+def note_and_wait(path, number, fifo):
+    note(path, number)
+    return wait_for(fifo) if fifo else number
+
+
+def note_and_hold(path, number, fifo):
+    note(path, number)
+    return hold(fifo) if fifo else number
+
+
+def crash_until(path, count):
+    note(path, os.getpid())
+    with open(path) as stream:
+        pids = stream.read().split()
+    if len(pids) < count:
+        os._exit(3)
+    return pids
+
+
+def double(value):
+    return 2 * value
+
+
+def with_pid(value):
+    return [*value, os.getpid()]
+
+
+def fail_with(value):
+    raise ValueError(value)
+
+
+def hold_after(fifo):
+    hold(fifo)
+
+
+def segfault(*args):
+    os.kill(os.getpid(), signal.SIGSEGV)
+    signal.pause()
+
+
+def fill(array, value):
+    """Write into an argument; return what it has become."""
+    array[:] = value
+    return array
+
+
+def size_of(*buffers):
+    return [len(buffer) for buffer in buffers]
+
+
+def open_descriptors():
+    return len(os.listdir("/proc/self/fd"))
