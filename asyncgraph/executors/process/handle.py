@@ -311,7 +311,7 @@ class Worker:
             signal=self.process.signal,
             attempts=attempts,
             stderr_tail=report,
-            oom_suspected=self.process.signal == signal.SIGKILL and not self.was_killed,
+            oom_suspected=self.process.was_shot and not self.was_killed,
         )
 
     def failed_start(self, attempts: int, key: str) -> WorkerStartError:
@@ -332,7 +332,7 @@ class Worker:
             return "closed its connection, or wrote into it, and was killed"
         if number is None:
             return f"ended with exit code {self.process.exitcode}"
-        hint = " (by the system, out of memory?)" if number == signal.SIGKILL else ""
+        hint = " (by the system, out of memory?)" if self.process.was_shot else ""
         return f"was killed by {_signal_name(number)}{hint}"
 
 

@@ -22,7 +22,6 @@ import contextlib
 import functools
 import marshal
 import os
-import signal
 import struct
 import threading
 import time
@@ -720,7 +719,7 @@ class ProcessExecutor:
 
     def _count_failed_start(self, worker: Worker) -> None:
         self._failed_starts += 1
-        is_killed = worker.process.signal == signal.SIGKILL and not worker.was_killed
+        is_killed = worker.process.was_shot and not worker.was_killed
         if self._failed_starts >= (_KILLED_STARTS if is_killed else _START_ATTEMPTS):
             attempts, self._failed_starts = self._failed_starts, 0
             self._fail_waiting(functools.partial(worker.failed_start, attempts))

@@ -146,6 +146,11 @@ class WorkerProcess:
         code = self._popen.returncode
         return -code if code is not None and code < 0 else None
 
+    @property
+    def was_shot(self) -> bool:
+        """Whether SIGKILL has ended it: by us, or by the system, as it does when memory runs out."""
+        return self.signal is not None and self.signal == getattr(signal, "SIGKILL", None)
+
     def kill(self) -> None:
         """Kill it with everything it has started, unless it is reaped already."""
         if self._popen.returncode is not None:

@@ -105,6 +105,7 @@ class Process:
         self.on_end = on_end
         self.exitcode = None
         self.signal = None
+        self.was_shot = False
 
     @property
     def is_gone(self):
@@ -113,6 +114,7 @@ class Process:
     def end(self, exitcode=None, number=None):
         if not self.is_gone:
             self.exitcode, self.signal = exitcode, number
+            self.was_shot = number == signal.SIGKILL
             self.on_end()
 
     def kill(self):
