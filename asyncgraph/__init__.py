@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from asyncgraph import errors
-from asyncgraph._lazy.compiled import Compiled, Input, compile
-from asyncgraph._lazy.completed import as_completed
-from asyncgraph._lazy.delayed import delayed
-from asyncgraph._lazy.handwritten import from_graph
-from asyncgraph._lazy.node import Delayed
-from asyncgraph._runtime.front import compute, run, start
-from asyncgraph._runtime.run import Run
-from asyncgraph._runtime.runtime import Runtime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asyncgraph import errors
+    from asyncgraph._lazy.compiled import Compiled, Input, compile
+    from asyncgraph._lazy.completed import as_completed
+    from asyncgraph._lazy.delayed import delayed
+    from asyncgraph._lazy.handwritten import from_graph
+    from asyncgraph._lazy.node import Delayed
+    from asyncgraph._runtime.front import compute, run, start
+    from asyncgraph._runtime.run import Run
+    from asyncgraph._runtime.runtime import Runtime
 
 __all__ = [
     "Compiled",
@@ -29,3 +32,35 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+_MODULES = {
+    "Compiled": "_lazy.compiled",
+    "Delayed": "_lazy.node",
+    "Input": "_lazy.compiled",
+    "Run": "_runtime.run",
+    "Runtime": "_runtime.runtime",
+    "as_completed": "_lazy.completed",
+    "compile": "_lazy.compiled",
+    "compute": "_runtime.front",
+    "delayed": "_lazy.delayed",
+    "from_graph": "_lazy.handwritten",
+    "run": "_runtime.front",
+    "start": "_runtime.front",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Names are looked up when they are first used: worker processes, which import this package on the way
+    # to their own part of it, start in half the time without asyncio and all the rest.
+    from importlib import import_module
+
+    if name == "errors":
+        return import_module("asyncgraph.errors")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'asyncgraph' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"asyncgraph.{_MODULES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

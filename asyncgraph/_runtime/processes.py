@@ -25,7 +25,7 @@ from asyncgraph._runtime.owner import Owner
 from asyncgraph._runtime.slices import Slice
 from asyncgraph.executors.process.job import Job, Step
 from asyncgraph.executors.process.payload import LARGE, Payload
-from asyncgraph.executors.process.pickling import ATOMS, PREVIOUS
+from asyncgraph.executors.process.pickling import ATOMS, PREVIOUS, pack_by_reference
 from asyncgraph.executors.process.pool import SHORT, WINDOW, ProcessExecutor, loaded
 from asyncgraph.executors.process.refusal import Refusal
 from asyncgraph.executors.process.shipping import Shipped
@@ -129,7 +129,8 @@ class Processes:
         seconds = function.durations.mean
         is_short = seconds is not None and seconds < SHORT and not function.is_special
         units = max(math.ceil((seconds or 0.0) / WINDOW * _SLOT), _LEAST) if is_short else _SLOT
-        if self._units < units:
+        if self._units < max(units, _SLOT // 2 if self._jobs else 0):
+            # With half a slot used up: to hand over each short call by itself would cost more than some take.
             if not owner.claim(PROCESS):
                 return False
             self._units += _SLOT
@@ -227,16 +228,18 @@ class Processes:
 
     def _pack(self, shipped: Shipped, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Payload]:
         """Pickle arguments; and the payloads that they refer to."""
-        from asyncgraph.executors.process.serialization import pack_arguments, pickled_by_value
-
         named = dict(kwargs)
         arguments = (args, named) if shipped.data is not None else (shipped.call, args, named)
         by_value = self._executor.shipping.by_value
-        if self._has_kept_any or by_value:
-            attached: list[Payload] = []
-            with pickled_by_value(by_value):
-                return [pack_arguments(arguments, attached), *attached]
-        return [pack_arguments(arguments)]
+        is_simple = not (self._has_kept_any or by_value)
+        quick = pack_by_reference(arguments) if is_simple else None
+        if quick is not None:
+            return [quick]
+        from asyncgraph.executors.process.serialization import pack_arguments, pickled_by_value
+
+        attached: list[Payload] = []
+        with pickled_by_value(by_value):
+            return [pack_arguments(arguments, attached), *attached]
 
     # -- chains
 
@@ -298,12 +301,11 @@ class Processes:
         try:
             self._over(job, len(values))
             owner.settle_many(job.tasks[index : index + len(values)], PROCESS, values)
-            owner.begin_others()
+            self._executor.afterwards(self._go_on)
         except BaseException as internal:
             owner.break_off(internal)
             if not isinstance(internal, Exception):
                 raise
-        owner.wake()
 
     def passed(self, job: _Job, step: int) -> None:
         """A call of a chain has a value, which has gone to the next one; that has begun."""
@@ -333,12 +335,25 @@ class Processes:
                 outcome = [(value, error)]
                 del value, error
                 owner.settle(task, PROCESS, *outcome.pop())
+            self._executor.afterwards(self._go_on)
+        except BaseException as internal:
+            owner.break_off(internal)
+            if not isinstance(internal, Exception):
+                raise
+
+    def _go_on(self) -> None:
+        """Begin what can begin now; or conclude, without another turn of the loop."""
+        owner = self._owner
+        if owner.is_over:
+            return
+        try:
             owner.begin_others()
         except BaseException as internal:
             owner.break_off(internal)
             if not isinstance(internal, Exception):
                 raise
         owner.wake()
+        owner.check_over()
 
     def _over(self, job: _Job, count: int) -> None:
         """So many calls of the job are over."""

@@ -121,3 +121,12 @@ def test_the_mean_of_durations():
     for _ in range(5_000):
         durations.add(0.1)
     assert abs(durations.mean - 0.1) < 0.001
+
+
+@pytest.mark.parametrize(
+    ("options", "special"),
+    [({}, False), ({"timeout": 1.0}, True), ({"crash_retries": 1}, True), ({"is_isolated": True}, True)],
+)
+def test_what_wants_a_worker_for_itself(options, special):
+    """A call with a timeout, retries or a worker of its own is not handed over with others."""
+    assert Function(abs, "abs", "process", **options).is_special is special

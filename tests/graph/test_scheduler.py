@@ -394,3 +394,36 @@ def test_how_many_are_ready():
     """With and without dependencies, by lane."""
     scheduler = Scheduler([(), (), (0,)], [[2], [], []], [0, 1, 0], [1, 2])
     assert [scheduler.ready_count(lane) for lane in (0, 1, 2)] == [1, 1, 0]
+
+
+def test_tasks_that_need_nothing_can_be_taken_many_at_a_time():
+    """They are taken in order, so many at most, up to the first that is not wanted or is not first."""
+    scheduler = scheduler_of((), (), (), (), (0,), ())
+    assert scheduler.take_producers(0, 2, lambda task: True) == [0, 1]
+    scheduler.finish(0, "a")
+    assert scheduler.take_producers(0, 9, lambda task: task != 3) == [2]
+    assert scheduler.take_producers(0, 9, lambda task: True) == [3]  # 4 is ready now, and comes before 5
+    assert scheduler.take_producers(1, 9, lambda task: True) == []
+    assert begin(scheduler) == 4
+    assert scheduler.take_producers(0, 9, lambda task: True) == [5]
+    scheduler.validate()
+
+
+def test_many_tasks_can_finish_at_once():
+    """The same becomes of them as if one after another had finished."""
+    scheduler = scheduler_of((), (), (), (0, 0), outputs=[1, 3])
+    assert scheduler.take_producers(0, 3, lambda task: True) == [0, 1, 2]
+    scheduler.finish_many([0, 1, 2], ["a", "b", "c"])
+    assert states_of(scheduler) == ["finished", "finished", "released", "ready"]
+    assert scheduler.results == ["a", "b", None, None]
+    assert scheduler.remaining == 1
+    scheduler.validate()
+
+
+def test_who_has_returned_a_node_is_known():
+    """A task that has returned a node is an alias of the one that computes it."""
+    scheduler = scheduler_of(())
+    begin(scheduler)
+    assert not scheduler.is_alias(0)
+    scheduler.expand(0, [()], [0], 1)
+    assert scheduler.is_alias(0)

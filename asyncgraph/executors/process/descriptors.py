@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 __all__ = ["close_fd", "own_fd", "receive_descriptors", "send_descriptor"]
+
+# Bytes that are received at a time, and what the descriptors that come with them take.
+_MANY = 4096
+_ROOM = 256
 
 _owned: set[int] = set()
 
@@ -51,8 +53,14 @@ def send_descriptor(line: int, fd: int) -> None:
         BlockingIOError: There is no room now.
         OSError: The other side is gone, or the system has too many descriptors under way.
     """
-    with _socket_of(line) as (sock, socket):
-        sock.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, memoryview(_as_int(fd)))])
+    import _socket
+
+    rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))
+    sock = _socket_of(line)
+    try:
+        sock.sendmsg([b"\0"], [rights])
+    finally:
+        sock.detach()
 
 
 def receive_descriptors(line: int) -> list[int] | None:
@@ -60,40 +68,38 @@ def receive_descriptors(line: int) -> list[int] | None:
 
     Bytes that came without one are dropped. For a descriptor that this process has no room for there is -1.
     """
-    with _socket_of(line) as (sock, socket):
-        descriptors: list[int] = []
-        # What comes is closed in programs that this process starts.
-        on_exec = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+    import _socket
+
+    # What comes is closed in programs that this process starts.
+    on_exec = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
+    sock = _socket_of(line)
+    descriptors: list[int] = []
+    try:
         while True:
-            try:
-                # The kernel never puts two messages with descriptors into one: at most one is cut off.
-                data, ancillary, flags, _ = sock.recvmsg(4096, socket.CMSG_SPACE(4 * 16), on_exec)
-            except BlockingIOError:
-                return descriptors
-            except OSError:
-                data, ancillary, flags = b"", [], 0
+            # The kernel never puts two messages with descriptors into one: at most one is cut off.
+            data, ancillary, flags, _ = sock.recvmsg(_MANY, _ROOM, on_exec)
             if not data:
                 return descriptors or None
-            for level, kind, sent in ancillary:
-                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                    descriptors += memoryview(sent).cast("i").tolist()
-                    if not on_exec:
-                        os.set_inheritable(descriptors[-1], False)
-            if flags & socket.MSG_CTRUNC:
+            for _, _, sent in ancillary:  # nothing else is ever asked for
+                descriptors += memoryview(sent).cast("i").tolist()
+                if not on_exec:
+                    os.set_inheritable(descriptors[-1], False)
+            if flags & _socket.MSG_CTRUNC:
                 descriptors.append(-1)
+            if not ancillary and len(data) < _MANY:
+                return descriptors  # these bytes were all there was
+    except BlockingIOError:
+        return descriptors
+    except OSError:
+        return descriptors or None
+    finally:
+        sock.detach()
 
 
-def _as_int(fd: int) -> bytes:
-    return fd.to_bytes(4, sys.byteorder)
-
-
-@contextmanager
-def _socket_of(line: int) -> Iterator[tuple[Any, Any]]:
+def _socket_of(line: int) -> Any:
+    # Not kept: in a forked child, the end of an object that is would close whatever has its number by then.
     import _socket
 
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, line)
     sock.setblocking(False)  # whatever the user's default timeout is
-    try:
-        yield sock, _socket
-    finally:
-        sock.detach()
+    return sock

@@ -1,9 +1,10 @@
 """What goes over the pipes between the parent and a worker, and what it looks like as bytes.
 
-Parent to worker: a SETUP, then frames of calls; and, on a pipe of their own, tokens. A call may begin when
-its token has been taken out of that pipe: the worker does that just before, and the parent takes tokens
-back for what is not to begin there after all. The kernel gives each token to one of the two, whatever
-happens to either. Worker to parent: records, each of which is written when what it tells has happened.
+Parent to worker: what it has to know of its parent, then frames of calls; and, on a pipe of their own,
+tokens: the numbers of calls, 8 bytes each, which a pipe never splits. A call may begin when its token has
+been taken out of that pipe: the worker does that just before, and the parent takes tokens back for what is
+not to begin there after all. The kernel gives each token to one of the two, whatever happens to either.
+Worker to parent: records, each of which is written when what it tells has happened.
 
 The worker imports this at its start, so it imports next to nothing. Nothing here unpickles anything.
 """
@@ -31,7 +32,6 @@ __all__ = [
     "PICKLE",
     "RECORD",
     "REFUSED",
-    "TOKEN",
     "Records",
     "frame_of",
     "payload_body",
@@ -40,9 +40,6 @@ __all__ = [
     "setup_frame",
     "split_payload",
 ]
-
-TOKEN = struct.Struct("=Q")
-"""A token: the number of a call. A pipe never splits one: its pages hold a whole number of them."""
 
 RECORD = struct.Struct("=QB")
 """The beginning of a record: the length of its body, and its kind."""

@@ -81,7 +81,7 @@ class Worker:
         is_retiring: Whether it is given nothing more.
         has_long: Whether it has a call that others are not to wait behind.
         is_stuck: Whether its first call takes much longer than expected.
-        has_moved: Whether anything has come of its calls since that was looked at.
+        looks: How often it has been looked at since anything has come of its calls.
         records: What it has written and nobody has read yet.
         idle_since: When it had nothing more to do, on the loop's clock.
         timer: Strikes when it has not said hello, and then when its first call has run for too long.
@@ -113,7 +113,7 @@ class Worker:
         self.is_retiring = False
         self.has_long = False
         self.is_stuck = False
-        self.has_moved = False
+        self.looks = 0
         self.records: deque[tuple[int, Any]] = deque()
         self.idle_since = 0.0
         self.watched: tuple[Segment, int] | None = None
@@ -221,7 +221,7 @@ class Worker:
         self.seconds -= (first.job.seconds or 0.0) * count
         if first.start == first.stop:
             self.segments.popleft()
-        self.has_moved = True
+        self.looks = 0
         self.is_stuck = False
         self._see_whether_empty()
 

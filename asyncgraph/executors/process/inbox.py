@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 from collections import deque
 from typing import Any
 
 from asyncgraph.executors.process.descriptors import receive_descriptors
-from asyncgraph.executors.process.frames import BEGUN, TOKEN, read_frame
+from asyncgraph.executors.process.frames import BEGUN, read_frame
 from asyncgraph.executors.process.outbox import Outbox
 from asyncgraph.executors.process.payload import Payload
 
 __all__ = ["NOTHING", "Frame", "Inbox"]
+
+_BYTE_ORDER = sys.byteorder
+_number_of = int.from_bytes  # half of what `struct` takes, for each call
 
 NOTHING = object()
 """What `take` gives where nothing is to begin."""
@@ -64,7 +68,7 @@ class Inbox:
 
     def __init__(self, stream: Any, tokens: int | None, line: int | None, outbox: Outbox) -> None:
         self.functions: dict[int, Any] = {}
-        self.frame: Frame
+        self.frame = Frame(0, 0, [], [], [])
         self._stream = stream
         self._tokens = tokens
         self._line = line
@@ -84,20 +88,19 @@ class Inbox:
         if self._tokens is None:
             return self._take_whatever_comes()
         try:
-            token = os.read(self._tokens, TOKEN.size)
+            token = os.read(self._tokens, 8)
         except BlockingIOError:
             return NOTHING
         if not token:
             self._is_over = True
             return NOTHING
-        number: int = TOKEN.unpack(token)[0]
-        frames = self._frames
-        while not frames or number >= frames[0].end:
-            if frames:
-                frames.popleft()  # all of it has been begun, here or elsewhere
-            elif not self._read_frame():
+        number = _number_of(token, _BYTE_ORDER)
+        frame = self.frame
+        if number >= frame.end:
+            found = self._frame_with(number)
+            if found is None:
                 return NOTHING
-        self.frame = frame = frames[0]
+            self.frame = frame = found
         index = number - frame.first
         call = frame.calls[index]
         frame.calls[index] = None  # nothing but the call itself is to refer to its arguments
@@ -114,6 +117,18 @@ class Inbox:
             return True
         # A frame that the pipe cannot hold: its tokens come when all of it has been read.
         return self._read_frame()
+
+    def _frame_with(self, number: int) -> Frame | None:
+        """The frame of a call that comes after the present frame's; None at the end of all."""
+        frames = self._frames
+        while True:
+            while not frames:
+                if not self._read_frame():
+                    return None
+            frame = frames.popleft()
+            if number < frame.end:
+                return frame
+            # All of it has been begun, elsewhere.
 
     def _take_whatever_comes(self) -> Any:
         if not self._frames:

@@ -6,10 +6,11 @@ Used on both sides, and by workers before anything else.
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Callable
 from typing import Any
 
-from asyncgraph.executors.process.payload import BUFFER, Part, Payload
+from asyncgraph.executors.process.payload import BUFFER, LARGE, Part, Payload
 
 __all__ = [
     "ATOMS",
@@ -18,6 +19,7 @@ __all__ = [
     "Pieces",
     "apart_into",
     "attached_value",
+    "pack_by_reference",
     "pack_plainly",
     "previous_value",
     "unpacked",
@@ -58,6 +60,21 @@ def pack_plainly(value: Any) -> Payload | None:
     except BaseException:  # the user's code, which may raise anything
         return None
     return Payload.of(pieces, buffers)
+
+
+def pack_by_reference(value: Any) -> Payload | None:
+    """Pickle `value` for a worker, without cloudpickle; None if that would not do.
+
+    It would not for what `__main__` defines, since a worker's is another, nor for what is in modules whose
+    contents are to go by value.
+    """
+    cloudpickle = sys.modules.get("cloudpickle")
+    if cloudpickle is not None and cloudpickle.list_registry_pickle_by_value():
+        return None
+    quick = pack_plainly(value)
+    if quick is None or any(b"__main__" in piece for piece in quick.stream if len(piece) < LARGE):
+        return None  # a larger piece is but the contents of bytes or of a string
+    return quick
 
 
 # --- values that are there already ----------------------------------------------------------------

@@ -65,8 +65,10 @@ WINDOW = 0.004
 # Seconds of work that are worth another worker.
 _WORTH = 0.0001
 
-# Seconds that a short call may take until those that wait behind it are taken back.
-_PATIENCE = 0.003
+# Seconds that a short call may take until those that wait behind it are taken back; and how often that is
+# looked at meanwhile.
+_PATIENCE = 0.005
+_LOOKS = 2
 
 # Starts that may fail in a row before those who wait are told: once is bad luck, thrice is no accident.
 _START_ATTEMPTS = 3
@@ -157,6 +159,9 @@ class ProcessExecutor:
         self._loading: set[threading.Thread] = set()
         self._failed_starts = 0
         self._is_spawning = False
+        # How deep in the delivery of outcomes this is, and what is to be called at its end.
+        self._delivering = 0
+        self._afterwards: dict[Callable[[], None], None] = {}
         self._none_dying = asyncio.Event()
         self._look_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -217,6 +222,16 @@ class ProcessExecutor:
             else:
                 kept.append(segment)
         self._waiting.extendleft(reversed(kept))
+
+    def afterwards(self, action: Callable[[], None]) -> None:
+        """Call `action` when all outcomes that have come together are delivered, once; now, if none are.
+
+        To look for what comes next after each of them would take longer than some calls.
+        """
+        if self._delivering:
+            self._afterwards[action] = None
+        else:
+            action()
 
     async def aclose(self) -> None:
         """End all workers: those without a call may leave by themselves, for a second, then are killed."""
@@ -312,7 +327,6 @@ class ProcessExecutor:
         job = segment.job
         is_first = not worker.count
         worker.has_long = _is_long(job)
-        worker.has_moved = True
         worker.give(segment)
         if is_first:
             self._watch_time(worker)
@@ -386,6 +400,18 @@ class ProcessExecutor:
         """Deliver what the worker has written; whether there was anything."""
         worker.read()
         has_any = bool(worker.records)
+        self._delivering += 1
+        try:
+            self._deliver(worker)
+        finally:
+            self._delivering -= 1
+        if has_any and worker in self._workers:
+            self._after_outcomes(worker)
+        while self._afterwards and not self._delivering:
+            self._afterwards.popitem()[0]()
+        return has_any
+
+    def _deliver(self, worker: Worker) -> None:
         # Those whom an outcome is delivered to may come back here, and must find things in order.
         while worker.records:
             kind, body = worker.records.popleft()
@@ -396,10 +422,7 @@ class ProcessExecutor:
                     self._waiting.extendleft(reversed(worker.take_back()))
                     worker.expel()
                     self._bury(worker, 0)
-                break
-        if has_any and worker in self._workers:
-            self._after_outcomes(worker)
-        return has_any
+                return
 
     def _after_outcomes(self, worker: Worker) -> None:
         if worker.count:
@@ -437,7 +460,7 @@ class ProcessExecutor:
             if step >= len(job.steps):
                 return False
             segment.step += 1
-            worker.has_moved = True
+            worker.looks = 0
             job.passed(step)
             return True
         if kind == REFUSED:
@@ -581,7 +604,7 @@ class ProcessExecutor:
 
     def _look_later(self) -> None:
         if self._look_timer is None:
-            self._look_timer = self._loop.call_later(_PATIENCE / 2, self._look, context=Context())
+            self._look_timer = self._loop.call_later(_PATIENCE / _LOOKS, self._look, context=Context())
 
     def _look(self) -> None:
         """Hear of outcomes that nobody has told of; and see whether short calls wait behind a long one."""
@@ -590,12 +613,12 @@ class ProcessExecutor:
             if worker.count > 1:
                 self._collect(worker)
             if worker.count > 1 and worker in self._workers:
-                if not worker.has_moved:
-                    worker.is_stuck = True
+                worker.looks += 1
+                if worker.looks > _LOOKS:
                     self._waiting.extendleft(reversed(worker.take_back_others()))
+                    worker.is_stuck = True
                 else:
                     self._look_later()
-                worker.has_moved = False
         self._dispatch()
 
     def _see_to_memory(self, worker: Worker) -> None:

@@ -21,8 +21,8 @@ from typing import Any
 
 import cloudpickle
 
-from asyncgraph.executors.process.payload import LARGE, Payload
-from asyncgraph.executors.process.pickling import PROTOCOL, Pieces, apart_into, attached_value, pack_plainly
+from asyncgraph.executors.process.payload import Payload
+from asyncgraph.executors.process.pickling import PROTOCOL, Pieces, apart_into, attached_value
 from asyncgraph.executors.process.refusal import Refusal
 from asyncgraph.executors.safe_text import safe_repr
 
@@ -93,8 +93,7 @@ def pack_arguments(arguments: Any, attached: list[Payload] | None = None) -> Pay
     """
     try:
         if attached is None:
-            quick = _pack_by_reference(arguments)
-            return pack(arguments) if quick is None else quick
+            return pack(arguments)
         pieces, buffers = Pieces(), list[pickle.PickleBuffer]()
         AttachingPickler(pieces, attached, apart_into(buffers)).dump(arguments)
         return Payload.of(pieces, buffers)
@@ -166,16 +165,6 @@ def pickled_by_value(modules: Collection[str]) -> Iterator[None]:
     finally:
         for module in registered:
             cloudpickle.unregister_pickle_by_value(module)
-
-
-def _pack_by_reference(value: Any) -> Payload | None:
-    """Pickle `value` without cloudpickle, in a quarter of the time; None if that would not do."""
-    if cloudpickle.list_registry_pickle_by_value():
-        return None
-    quick = pack_plainly(value)
-    if quick is None or any(b"__main__" in piece for piece in quick.stream if len(piece) < LARGE):
-        return None  # the worker's `__main__` is another
-    return quick
 
 
 # --- functions behind decorators ------------------------------------------------------------------

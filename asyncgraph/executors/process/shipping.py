@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from asyncgraph.executors.process.pickling import pack_by_reference
 from asyncgraph.executors.safe_text import safe_repr
 
 __all__ = ["Durations", "Shipped", "Shipping"]
@@ -81,10 +82,7 @@ class Shipping:
             if shipped is None or shipped.call is not call:
                 shipped = Shipped(call, None, durations)
             return self._remember(id(call), shipped, durations)
-        # cloudpickle takes tens of milliseconds to import; programs without such calls never pay.
-        from asyncgraph.executors.process.serialization import pack_function
-
-        data = pack_function(call, self.by_value)
+        data = self._pickled(call)
         if len(data) > _LARGE and data not in self._known:
             warnings.warn(
                 f"{safe_repr(call)} takes {len(data) / 1e6:.1f} MB to send to each worker process, because "
@@ -93,11 +91,20 @@ class Shipping:
                 stacklevel=2,
             )
         shipped = self._remember(data, self._known.get(data) or Shipped(call, data, durations), durations)
-        if b"cloudpickle" not in data:
+        if b"cloudpickle" not in data:  # it is its name
             self._named[id(call)] = shipped
             if len(self._named) > _REMEMBERED:
                 del self._named[next(iter(self._named))]
         return shipped
+
+    def _pickled(self, call: Callable[..., Any]) -> bytes:
+        named = None if self.by_value else pack_by_reference(call)
+        if named is not None:
+            return b"".join(named.stream)
+        # cloudpickle takes tens of milliseconds to import; those who do without never pay.
+        from asyncgraph.executors.process.serialization import pack_function
+
+        return pack_function(call, self.by_value)
 
     def ship_by_value(self, module: str) -> None:
         """A worker cannot import `module`, or lacks a name in it: from now on send what it defines."""

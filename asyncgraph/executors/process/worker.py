@@ -33,7 +33,7 @@ __all__ = ["main"]
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 # Seconds after which the parent is told of outcomes although there are more calls.
-_TELL_AFTER = 0.0005
+_TELL_AFTER = 0.0015
 
 # Types of values that take no memory to speak of.
 _SMALL = frozenset({type(None), bool, int, float, complex})
@@ -171,8 +171,8 @@ class _Service:
 
     def _rest(self) -> bool:
         """Nothing is to be done: say what has been, and wait; False if nothing will be."""
-        self._flush()
         self._tell(time.perf_counter())
+        self._flush()
         return self._inbox.wait()
 
     def _run_with_care(self, arguments: Any) -> None:
