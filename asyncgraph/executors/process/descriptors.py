@@ -86,7 +86,7 @@ def receive_descriptors(line: int) -> list[int] | None:
                     os.set_inheritable(descriptors[-1], False)
             if flags & _socket.MSG_CTRUNC:
                 descriptors.append(-1)
-            if not ancillary and len(data) < _MANY:
+            elif not ancillary and len(data) < _MANY:
                 return descriptors  # these bytes were all there was
     except BlockingIOError:
         return descriptors

@@ -14,6 +14,7 @@ import errno
 import mmap
 import os
 import pickle
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -98,14 +99,14 @@ class Payload:
             stream = self.stream[0] if len(self.stream) == 1 else b"".join(self.stream)
             return pickle.loads(stream, buffers=self.buffers)
         offsets = _offsets(self.sizes)
-        memory = memoryview(mmap.mmap(self.fd, offsets[-1] + self.sizes[-1], access=mmap.ACCESS_COPY))
+        memory = _mapped(self.fd, offsets[-1] + self.sizes[-1])
         parts = [memory[start : start + size] for start, size in zip(offsets, self.sizes, strict=True)]
         return pickle.loads(parts[0], buffers=parts[1:])
 
     def load_apart(self) -> Any:
         """The value, for a thread: the interpreter is free for others while large bytes are copied."""
         offsets = _offsets(self.sizes)
-        memory = memoryview(mmap.mmap(self.fd, offsets[-1] + self.sizes[-1], access=mmap.ACCESS_COPY))
+        memory = _mapped(self.fd, offsets[-1] + self.sizes[-1])
         buffers = [
             memory[start : start + size] for start, size in zip(offsets[1:], self.sizes[1:], strict=True)
         ]
@@ -141,6 +142,28 @@ class _File:
 
     def readline(self) -> bytes:
         raise NotImplementedError("there are no lines in a binary pickle")
+
+
+def _mapped(fd: int, size: int) -> memoryview:
+    """The memory of `fd`, privately. It lives as long as somebody refers to it, and needs no descriptor."""
+    if sys.version_info >= (3, 13):
+        return memoryview(mmap.mmap(fd, size, access=mmap.ACCESS_COPY, trackfd=False))
+    # Before, `mmap` keeps a descriptor of its own: a program with a thousand results would have none left.
+    import ctypes
+    import weakref
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_int64]
+    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    address = libc.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE, fd, 0)
+    if address == ctypes.c_void_p(-1).value:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    memory = (ctypes.c_char * size).from_address(address)
+    # Not at exit: somebody may look at it until the very end.
+    weakref.finalize(memory, libc.munmap, address, size).atexit = False
+    return pickle.PickleBuffer(memory).raw()
 
 
 def _offsets(sizes: Sequence[int]) -> list[int]:

@@ -225,6 +225,9 @@ class Link:
 
     def pass_step(self):
         self.step += 1
+        number, _, _ = self.running
+        self.world.steps_begun[number, self.step] += 1
+        assert self.world.steps_begun[number, self.step] == 1, "a step began again"
         self.write(PASSED, b"")
 
     def meter(self):
@@ -328,6 +331,7 @@ class World:
         self.links = []
         self.jobs = []
         self.begun = Counter()
+        self.steps_begun = Counter()
         self.within = ""
         self.is_delivering = False
         self.spawn_error = None
@@ -344,7 +348,8 @@ class World:
         self.begun[number, index] += 1
         resent = job.resent
         assert self.begun[number, index] <= 1 + job.crash_retries + resent, f"{job.key(index, 0)} began again"
-        assert index not in job.outcomes or job.is_cancelled, f"{job.key(index, 0)} began after its outcome"
+        assert not job.is_cancelled, f"{job.key(index, 0)} began after it was cancelled"
+        assert index not in job.outcomes, f"{job.key(index, 0)} began after its outcome"
         if job.is_isolated:
             assert link.begun == 1, "an isolated call began in a worker that had run something"
 

@@ -292,6 +292,17 @@ def test_max_tasks_holds_for_calls_that_are_passed_on(make_world):
     assert max(link.begun for link in world.links) <= 10
 
 
+@pytest.mark.parametrize("max_tasks", [1, 3])
+def test_no_call_is_lost_over_the_replacing_of_workers(make_world, max_tasks):
+    """A thousand calls, of which a worker runs a few."""
+    world = make_world(2, depth=64, max_tasks=max_tasks)
+    jobs = [world.start(100, 0.0003) for _ in range(9)] + [world.start() for _ in range(100)]
+    world.finish()
+    assert world.begun.total() == 1000
+    assert all(job.is_over for job in jobs)
+    assert {link.begun for link in world.links} <= set(range(max_tasks + 1))
+
+
 def test_an_idle_worker_takes_half(make_world):
     """When nothing waits any more, those that have nothing to do help the fullest."""
     world = make_world(2, depth=64)

@@ -197,5 +197,5 @@ class PoolMachine(RuleBasedStateMachine):
         self.world.close()
 
 
-PoolMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+PoolMachine.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
 TestPool = PoolMachine.TestCase
