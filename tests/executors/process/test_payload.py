@@ -127,12 +127,10 @@ async def test_a_result_that_finds_no_descriptor_costs_only_its_call(make_pool, 
         return received
 
     monkeypatch.setattr("asyncgraph.executors.process.link.receive_descriptors", without_the_first)
-    first = pool.start(remote.echo, np.full(LARGE, 1))
-    second = pool.start(remote.echo, np.full(LARGE, 2))
-    error = await first.error()
+    error = await pool.error(remote.echo, np.full(LARGE, 1))
     assert isinstance(error, SerializationError)
     assert error.__cause__.errno == errno.EMFILE
-    assert ((await second.value()) == 2).all()
+    assert ((await pool.value(remote.echo, np.full(LARGE, 2))) == 2).all()
 
 
 # --- alone ----------------------------------------------------------------------------------------
