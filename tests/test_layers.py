@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import asyncgraph
+
 PACKAGE = Path(__file__).parent.parent / "asyncgraph"
 
 CORE = {"errors", "_graph", "executors", "_runtime", "observe", "_lazy"}
@@ -88,16 +90,28 @@ def test_the_core_is_pure(path):
 
 
 def test_the_front_door_only_reexports():
-    """`asyncgraph/__init__.py` holds a docstring, imports, `__all__` and `__version__`, and nothing else."""
+    """`asyncgraph/__init__.py` says where each name is, to readers and to itself alike, and nothing else."""
     docstring, *rest = parse(PACKAGE / "__init__.py").body
     assert isinstance(docstring, ast.Expr)
     assert isinstance(docstring.value, ast.Constant)
     for statement in rest:
         if isinstance(statement, ast.Assign):
             names = {target.id for target in statement.targets if isinstance(target, ast.Name)}
-            assert names <= {"__all__", "__version__"}, f"line {statement.lineno}"
+            assert names <= {"__all__", "__version__", "_MODULES"}, f"line {statement.lineno}"
+        elif isinstance(statement, ast.FunctionDef):
+            assert statement.name in {"__getattr__", "__dir__"}, f"line {statement.lineno}"
         else:
-            assert isinstance(statement, (ast.Import, ast.ImportFrom)), f"line {statement.lineno}"
+            assert isinstance(statement, (ast.Import, ast.ImportFrom, ast.If)), f"line {statement.lineno}"
+    (for_readers,) = [statement for statement in rest if isinstance(statement, ast.If)]
+    assert ast.unparse(for_readers.test) == "TYPE_CHECKING"
+    told = {
+        alias.name: each.module
+        for each in for_readers.body
+        for alias in each.names
+        if each.module != "asyncgraph"
+    }
+    assert told == {name: f"asyncgraph.{module}" for name, module in asyncgraph._MODULES.items()}
+    assert {*told, "errors"} == set(asyncgraph.__all__)
 
 
 @pytest.mark.parametrize(

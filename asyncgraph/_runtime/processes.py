@@ -24,9 +24,11 @@ from asyncgraph._runtime.lanes import PROCESS
 from asyncgraph._runtime.owner import Owner
 from asyncgraph._runtime.slices import Slice
 from asyncgraph.executors.process.job import Job, Step
+from asyncgraph.executors.process.outcomes import loaded
 from asyncgraph.executors.process.payload import LARGE, Payload
 from asyncgraph.executors.process.pickling import ATOMS, PREVIOUS, pack_by_reference
-from asyncgraph.executors.process.pool import SHORT, WINDOW, ProcessExecutor, loaded
+from asyncgraph.executors.process.placing import SHORT, WINDOW
+from asyncgraph.executors.process.pool import ProcessExecutor
 from asyncgraph.executors.process.refusal import Refusal
 from asyncgraph.executors.process.shipping import Shipped
 

@@ -20,49 +20,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import marshal
 import os
-import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from contextvars import Context
 from typing import Any
 
-from asyncgraph.errors import NodeTimeoutError, RuntimeClosedError, WorkerStartError
 from asyncgraph.executors.base import failure_of
+from asyncgraph.executors.process import verdicts
 from asyncgraph.executors.process.connections import Connector, connector_for
-from asyncgraph.executors.process.frames import (
-    ATOM,
-    ERROR,
-    HELLO,
-    METER,
-    PASSED,
-    PAYLOAD,
-    PICKLE,
-    REFUSED,
-    split_payload,
-)
+from asyncgraph.executors.process.frames import ATOM, ERROR, HELLO, METER, PASSED, PAYLOAD, PICKLE, REFUSED
 from asyncgraph.executors.process.handle import Segment, Worker
 from asyncgraph.executors.process.job import Job
 from asyncgraph.executors.process.memory import resident_bytes
-from asyncgraph.executors.process.payload import LARGE, Payload
+from asyncgraph.executors.process.outcomes import decoded_error, loaded, marshalled, payload_of, take_meter
+from asyncgraph.executors.process.payload import Payload
 from asyncgraph.executors.process.pickling import unpacked
+from asyncgraph.executors.process.placing import is_long, place_for, uneven
 from asyncgraph.executors.process.refusal import Refusal
+from asyncgraph.executors.process.sharing import Sharing, is_to_be_shared
 from asyncgraph.executors.process.shipping import Shipping
-from asyncgraph.executors.safe_text import describe_error
 
-__all__ = ["SHORT", "WINDOW", "ProcessExecutor"]
-
-SHORT = 0.002
-"""Seconds: calls that take longer are given to idle workers only, one at a time."""
-
-WINDOW = 0.004
-"""Seconds of short calls that a worker has at a time: long beside what it takes to hand some over."""
-
-# Seconds of work that are worth another worker.
-_WORTH = 0.0001
+__all__ = ["ProcessExecutor"]
 
 # Seconds that a short call may take until those that wait behind it are taken back; and how often that is
 # looked at meanwhile.
@@ -71,6 +52,9 @@ _LOOKS = 2
 
 # Starts that may fail in a row before those who wait are told: once is bad luck, thrice is no accident.
 _START_ATTEMPTS = 3
+
+# Seconds until another worker is started after that, if there are some that work.
+_START_PAUSE = 1.0
 
 # How often workers may die just before they begin a call; then the call itself is suspected.
 _STRAYS = 3
@@ -101,9 +85,6 @@ _BEGIN_TIME = 5.0
 # Seconds after which a worker leaves that has nothing to do; and how often the memory of one is looked at.
 _IDLE_TIME = 60.0
 _MEMORY_TIME = 0.1
-
-# Seconds in one turn of the loop for copying into shared memory.
-_SHARE_TIME = 0.002
 
 
 class ProcessExecutor:
@@ -150,13 +131,13 @@ class ProcessExecutor:
         self._pid = os.getpid()
         self._is_closed = False
         self._waiting: deque[Segment] = deque()
-        # Jobs that are being copied into shared memory, and what does that.
-        self._sharing: dict[Job, Iterator[None]] = {}
+        self._sharing = Sharing(loop, self._on_shared)
         self._workers: set[Worker] = set()
         self._dying: set[Worker] = set()
         # Threads that unpickle results with large bytes.
         self._loading: set[threading.Thread] = set()
         self._failed_starts = 0
+        self._no_start_before = 0.0
         self._is_spawning = False
         # How deep in the delivery of outcomes this is, and what is to be called at its end.
         self._delivering = 0
@@ -171,13 +152,13 @@ class ProcessExecutor:
     def start(self, jobs: Iterable[Job]) -> None:
         """Give calls to workers, or let them wait for one. Never raises."""
         if self._is_closed or self._is_forked():
-            error = _forked_error if self._is_forked() else _closed_error
+            error = verdicts.forked if self._is_forked() else verdicts.closed
             for job in jobs:
                 self._deliver_soon(Segment(job, 0, len(job.calls)), error)
             return
         for job in jobs:
-            if job.payloads and self._can_share(job):
-                self._share_soon(job)
+            if job.payloads and self._connect.can_share and is_to_be_shared(job):
+                self._sharing.add(job)
             else:
                 self._waiting.append(Segment(job, 0, len(job.calls)))
         self._dispatch()
@@ -192,9 +173,9 @@ class ProcessExecutor:
         wanted = set(jobs)
         for job in wanted:
             # Also for calls of dying workers, which would otherwise begin elsewhere when those are reaped.
-            job.verdict = job.verdict or _cancelled_error
-            if self._sharing.pop(job, None) is not None:
-                self._deliver_soon(Segment(job, 0, 1), _cancelled_error)
+            job.verdict = job.verdict or verdicts.cancelled
+            if self._sharing.remove(job):
+                self._deliver_soon(Segment(job, 0, 1), verdicts.cancelled)
         self._take_out(wanted, [*self._waiting], self._waiting.clear)
         for worker in list(self._workers):
             if any(segment.job in wanted for segment in worker.segments):
@@ -217,7 +198,7 @@ class ProcessExecutor:
         kept = []
         for segment in segments:
             if segment.job in jobs:
-                self._deliver_soon(segment, _cancelled_error)
+                self._deliver_soon(segment, verdicts.cancelled)
             else:
                 kept.append(segment)
         self._waiting.extendleft(reversed(kept))
@@ -251,35 +232,17 @@ class ProcessExecutor:
             self._dismiss()
             self._reap_now(_LEAVE_TIME)
 
-    # -- into shared memory
-
-    def _can_share(self, job: Job) -> bool:
-        return self._connect.can_share and any(map(_is_to_be_shared, job.payloads))
-
-    def _share_soon(self, job: Job) -> None:
-        if not self._sharing:
-            self._loop.call_soon(self._share, context=Context())
-        self._sharing[job] = _shared(job.payloads)
-
-    def _share(self) -> None:
-        """Copy for a while; what has been copied waits for a worker."""
-        until = time.perf_counter() + _SHARE_TIME
-        while self._sharing and time.perf_counter() < until:
-            job, steps = next(iter(self._sharing.items()))
-            if next(steps, steps) is steps:
-                del self._sharing[job]
-                self._waiting.append(Segment(job, 0, 1))
-        if self._sharing:
-            self._loop.call_soon(self._share, context=Context())
-        self._dispatch()
-
     # -- calls to workers
+
+    def _on_shared(self, jobs: list[Job]) -> None:
+        self._waiting += [Segment(job, 0, 1) for job in jobs]
+        self._dispatch()
 
     def _dispatch(self) -> None:
         """Give waiting calls to workers, and start as many workers as are still missing."""
         waiting = self._waiting
         while waiting:
-            worker, count = self._place_for(waiting[0])
+            worker, count = place_for(waiting[0], self._workers, self._max_tasks)
             if worker is None:
                 break
             piece = waiting[0].split(count) if count < len(waiting[0]) else waiting.popleft()
@@ -291,41 +254,10 @@ class ProcessExecutor:
             self._is_spawning = True
             self._loop.call_soon(self._spawn, context=Context())
 
-    def _place_for(self, segment: Segment) -> tuple[Worker | None, int]:
-        """A worker that can be given the first so many calls of the segment; None if there is none."""
-        job = segment.job
-        is_long = _is_long(job)
-        best: Worker | None = None
-        usable = given = 0
-        for worker in self._workers:
-            if not worker.is_ready or worker.is_retiring or worker.is_stuck:
-                continue
-            if is_long:
-                # The one that was idle last: its memory is still warm.
-                is_better = best is None or worker.idle_since > best.idle_since
-                if is_better and not worker.count and not (job.is_isolated and worker.given):
-                    best = worker
-            elif not worker.has_long and worker.seconds < WINDOW and worker.count < worker.link.depth:
-                usable += 1
-                given += worker.count
-                if best is None or worker.seconds < best.seconds:
-                    best = worker
-        if best is None or is_long:
-            return best, 1
-        return best, self._count_for(best, segment, -(-(given + len(segment)) // usable))
-
-    def _count_for(self, worker: Worker, segment: Segment, share: int) -> int:
-        """How many short calls the worker gets: as many as there is room for, up to its share of all."""
-        seconds = max(segment.job.seconds or 0.0, 1e-9)
-        room = min(int((WINDOW - worker.seconds) / seconds), worker.link.depth - worker.count)
-        if self._max_tasks is not None:
-            room = min(room, self._max_tasks - worker.given)
-        return max(min(len(segment), room, max(share - worker.count, int(_WORTH / seconds))), 1)
-
     def _give(self, worker: Worker, segment: Segment) -> None:
         job = segment.job
         is_first = not worker.count
-        worker.has_long = _is_long(job)
+        worker.has_long = is_long(job)
         worker.give(segment)
         if is_first:
             self._watch_time(worker)
@@ -335,6 +267,8 @@ class ProcessExecutor:
             worker.is_retiring = True
 
     def _lacks_workers(self) -> bool:
+        if self._loop.time() < self._no_start_before and any(worker.is_ready for worker in self._workers):
+            return False  # with the workers there are, the calls still get done
         starting = alive = 0
         all_long = True
         for worker in self._workers:
@@ -366,28 +300,19 @@ class ProcessExecutor:
         except Exception as error:  # mostly OSError; whatever it is, those who wait must hear of it
             # With the workers there are, the calls still get done, only later.
             if not self._workers:
-                self._fail_waiting(functools.partial(_spawn_error, error))
+                self._fail_waiting(functools.partial(verdicts.not_started, error))
             return
         self._workers.add(worker)
         self._dispatch()
 
     def _even_out(self) -> None:
         """Nothing waits: give an idle worker half of what another has not begun, if that is worth it."""
-        fullest: Worker | None = None
-        idle: Worker | None = None
-        for worker in self._workers:
-            if worker.is_ready and not worker.is_retiring and not worker.count:
-                idle = worker
-            elif worker.count > 1 and (fullest is None or worker.seconds > fullest.seconds):
-                fullest = worker
-        if idle is None or fullest is None:
-            return
-        if fullest.seconds * (fullest.count - 1) < 2 * _WORTH * fullest.count:
-            return
-        half = fullest.count // 2
-        most = fullest.count if self._max_tasks is None else self._max_tasks - idle.given
-        for segment in fullest.take_back(keep=max(half, fullest.count - most)):
-            self._give(idle, segment)
+        pair = uneven(self._workers)
+        if pair is not None:
+            fullest, idle = pair
+            most = fullest.count if self._max_tasks is None else self._max_tasks - idle.given
+            for segment in fullest.take_back(keep=max(fullest.count // 2, fullest.count - most)):
+                self._give(idle, segment)
 
     # -- what workers tell
 
@@ -445,7 +370,7 @@ class ProcessExecutor:
         if kind == ATOM:
             return self._take_values(worker, body)
         if kind == METER:
-            return _take_meter(worker, body)
+            return take_meter(worker, body)
         if kind == HELLO:
             if not worker.is_ready:
                 worker.greet()
@@ -467,9 +392,9 @@ class ProcessExecutor:
         if kind == ERROR:
             worker.pass_by(1)
             key = job.key(index, step)
-            job.ended(index, step, None, failure_of(_decoded_error(body, key), key))
+            job.ended(index, step, None, failure_of(decoded_error(body, key), key))
             return True
-        payload = _payload_of(worker, kind, body) if kind in (PICKLE, PAYLOAD) else None
+        payload = payload_of(worker, kind, body) if kind in (PICKLE, PAYLOAD) else None
         if payload is None:
             return False
         worker.pass_by(1)
@@ -523,7 +448,7 @@ class ProcessExecutor:
         return True
 
     def _take_refusal(self, worker: Worker, job: Job, index: int, step: int, body: Any) -> bool:
-        refusal = _loaded_plainly(body)
+        refusal = marshalled(body)
         if refusal is None:
             return False
         stage, place, kind, missing, cause = refusal
@@ -532,7 +457,7 @@ class ProcessExecutor:
             self._waiting.appendleft(Segment(job, index, index + 1))
             return True
         key = job.key(index, step)
-        job.ended(index, step, None, Refusal(stage, place, kind, _decoded_error(cause, key)).as_error(key))
+        job.ended(index, step, None, Refusal(stage, place, kind, decoded_error(cause, key)).as_error(key))
         return True
 
     def _is_sent_anew(self, job: Job, index: int, missing: str) -> bool:
@@ -597,7 +522,7 @@ class ProcessExecutor:
             if self._loop.time() < until and not worker.has_begun():
                 self._set_timeout(worker, segment, timeout, until)
             else:
-                segment.job.verdict = functools.partial(_timeout_error, timeout)
+                segment.job.verdict = functools.partial(verdicts.timed_out, timeout)
                 self._put_down(worker)
         self._dispatch()
 
@@ -698,7 +623,7 @@ class ProcessExecutor:
         """Let calls wait that have not begun in a worker that is gone."""
         job = segment.job
         if self._is_closed or job.verdict is not None:
-            self._deliver_soon(segment, job.verdict or _closed_error)
+            self._deliver_soon(segment, job.verdict or verdicts.closed)
         elif job.strays >= _STRAYS:
             self._deliver_soon(segment, lambda key: worker.crash(key, 0))
         else:
@@ -720,7 +645,12 @@ class ProcessExecutor:
     def _count_failed_start(self, worker: Worker) -> None:
         self._failed_starts += 1
         is_killed = worker.process.was_shot and not worker.was_killed
-        if self._failed_starts >= (_KILLED_STARTS if is_killed else _START_ATTEMPTS):
+        may_fail = _KILLED_STARTS if is_killed else _START_ATTEMPTS
+        if self._failed_starts < may_fail:
+            return
+        if any(each.is_ready for each in self._workers):
+            self._no_start_before = self._loop.time() + _START_PAUSE
+        else:
             attempts, self._failed_starts = self._failed_starts, 0
             self._fail_waiting(functools.partial(worker.failed_start, attempts))
 
@@ -729,14 +659,13 @@ class ProcessExecutor:
         for timer in (self._look_timer, self._idle_timer):
             if timer is not None:
                 timer.cancel()
-        for job in self._sharing:
-            self._deliver_soon(Segment(job, 0, 1), _closed_error)
-        self._sharing.clear()
-        self._fail_waiting(_closed_error)
+        for job in self._sharing.clear():
+            self._deliver_soon(Segment(job, 0, 1), verdicts.closed)
+        self._fail_waiting(verdicts.closed)
         for worker in list(self._workers):
             if worker.count:
                 for segment in worker.segments:
-                    segment.job.verdict = segment.job.verdict or _closed_error
+                    segment.job.verdict = segment.job.verdict or verdicts.closed
                 self._put_down(worker)
             else:
                 self._retire(worker)
@@ -780,101 +709,3 @@ class ProcessExecutor:
 
     def _is_forked(self) -> bool:
         return os.getpid() != self._pid
-
-
-def _take_meter(worker: Worker, body: memoryview) -> bool:
-    """Note how long calls have taken; False if it makes no sense."""
-    meter = _loaded_plainly(body)
-    if meter is None:
-        return False
-    number, calls, seconds = meter
-    function = worker.function(number)
-    if function is not None:
-        function.durations.add(seconds, calls)
-    return True
-
-
-def _loaded_plainly(body: memoryview) -> Any:
-    """What was marshalled; None if nothing was."""
-    try:
-        return marshal.loads(body)
-    except (EOFError, TypeError, ValueError):
-        return None
-
-
-def _payload_of(worker: Worker, kind: int, body: memoryview) -> Payload | None:
-    """What a PICKLE or a PAYLOAD brings; None if it makes no sense."""
-    if kind == PICKLE:
-        return Payload([len(body)], [body])
-    try:
-        sizes, is_shared, rest = split_payload(body)
-        if is_shared:
-            return Payload(sizes, fd=worker.link.take_descriptor())
-    except (EOFError, TypeError, ValueError, LookupError, struct.error):
-        return None
-    parts = []
-    for size in sizes:
-        parts.append(bytearray(rest[:size]))
-        rest = rest[size:]
-    return Payload(sizes, parts[:1], parts[1:])
-
-
-def loaded(
-    payload: Payload, key: Callable[[], str], *, apart: bool = False
-) -> tuple[Any, BaseException | None]:
-    """The value of a result, and None; or None, and an error. `apart` says that this is a thread."""
-    try:
-        return payload.load_apart() if apart else payload.load(), None
-    except BaseException as cause:  # the user's code runs here, and must not end the loop
-        return None, Refusal("result-unpickle", "", "", cause).as_error(key())
-
-
-def _decoded_error(data: Any, key: str) -> BaseException:
-    from asyncgraph.executors.process.exceptions import decode
-
-    try:
-        return decode(data)
-    except BaseException as cause:  # likewise
-        return Refusal("result-unpickle", "", "", cause).as_error(key)
-
-
-def _is_long(job: Job) -> bool:
-    """Whether others are not to wait behind it."""
-    return job.seconds is None or job.seconds >= SHORT or job.is_isolated or job.timeout is not None
-
-
-def _shared(payloads: Iterable[Payload]) -> Iterator[None]:
-    for payload in payloads:
-        if _is_to_be_shared(payload):
-            yield from payload.share()
-
-
-def _is_to_be_shared(payload: Payload) -> bool:
-    return payload.fd < 0 and payload.size >= LARGE
-
-
-def _timeout_error(timeout: float, key: str) -> NodeTimeoutError:
-    return NodeTimeoutError(
-        f"{key} ran for longer than its timeout of {timeout:g} s; its worker process was killed"
-    )
-
-
-def _cancelled_error(_: str) -> BaseException:
-    return asyncio.CancelledError()
-
-
-def _spawn_error(cause: Exception, key: str) -> WorkerStartError:
-    error = WorkerStartError(f"{key}: no worker process could be started: {describe_error(cause)}")
-    error.__cause__ = cause
-    return error
-
-
-def _closed_error(key: str) -> RuntimeClosedError:
-    return RuntimeClosedError(f"{key} cannot run: the worker processes have been closed")
-
-
-def _forked_error(key: str) -> RuntimeClosedError:
-    return RuntimeClosedError(
-        f"{key} cannot run: this process is a fork of the one that the worker processes belong to. "
-        "Make a new runtime in it."
-    )
