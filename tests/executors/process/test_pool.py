@@ -361,6 +361,31 @@ def test_three_starts_that_fail_are_told(make_world):
     assert again.error() is None
 
 
+def test_starts_that_fail_spare_what_works(make_world):
+    """Beside a worker that works nobody is told of failed starts; after a while there is another try."""
+    world = make_world(2)
+    first = world.start()
+    (link,) = world.ready()
+    link.begin()
+    second = world.start()
+    for count in range(1, 4):
+        while len(world.links) == count:
+            assert world.loop.turn()
+        world.links[-1].die(3)
+        world.loop.settle()
+    assert len(world.links) == 4
+    world.finish()
+    assert first.error() is second.error() is None
+    (link,) = [each for each in world.links if not each.is_over]
+    world.start()
+    link.begin()
+    world.loop.sleep(2.0)
+    world.start()
+    world.loop.settle()
+    assert len(world.links) == 5
+    world.finish()
+
+
 def test_nonsense_costs_the_worker_and_keeps_what_was_finished(make_world):
     """What has come before the nonsense counts; whoever runs is to blame."""
     world = make_world(1)
