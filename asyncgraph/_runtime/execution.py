@@ -133,6 +133,8 @@ class Execution:
         self._is_nested = current_execution() is not None
         self.is_scheduled = False
         self._is_broken = False
+        # Whether the scheduler knows that the execution is being stopped.
+        self._has_cancelled = False
         self._is_awake = False
         # How many nodes are in each state, when it is over.
         self._counts: list[int] | None = None
@@ -237,10 +239,30 @@ class Execution:
         return (0, 0) if self._way is None else self._way.done
 
     def stop(self) -> None:
-        """Begin nothing more, and stop what is running; it is over when that has ended."""
-        if self.is_stopping:
+        """Begin nothing more, and stop what is running; it is over when that has ended.
+
+        Not for callers that may come between any two steps of ours: see `stop_soon`.
+        """
+        if not self.is_stopping:
+            self.is_stopping = True
+            self._stop()
+
+    def stop_soon(self) -> None:
+        """Begin nothing more, and stop what is running in the next turn of the loop.
+
+        This may be called at any moment, as by a finalizer that the garbage collector calls while a task is
+        being settled. So it changes nothing now but what says that nothing more is to begin.
+        """
+        if not self.is_stopping:
+            self.is_stopping = True
+            if self._way is not None:
+                self._way.halt()
+            self._threads.begin_nothing()
+            self.loop.call_soon(self._stop)
+
+    def _stop(self) -> None:
+        if self.is_over:
             return
-        self.is_stopping = True
         self.lanes.forget(self)
         steps: list[Callable[[], object]] = [self._stop_straight, self._prepared]
         steps += [self._threads.halt, self._cancel_tasks]
@@ -319,7 +341,7 @@ class Execution:
         try:
             if self._preparation is not None:
                 self._go_on_preparing(is_large=True)
-            elif self._way is not None and not self._way.is_left:
+            elif self._way is not None and not self._way.is_left and not self.is_stopping:
                 self._way.see_to_it()
             if self.is_scheduled and not self.is_stopping:
                 self.begin_others()
@@ -536,7 +558,11 @@ class Execution:
 
     def _settle_stopped(self, task: int, value: Any, error: BaseException | None) -> None:
         if self.is_scheduled:
-            self.scheduler.stop(task)
+            is_value = error is None and not issubclass(type(value), UNUSUAL)
+            if is_value and not self._has_cancelled:
+                self.scheduler.finish(task, value)  # what threads have done behind it counts, too
+            else:
+                self.scheduler.stop(task)
         else:
             assert self._way is not None, "nothing else runs without a scheduler"
             finished, running = self._way.done
@@ -619,6 +645,7 @@ class Execution:
     # -- the end
 
     def _cancel_tasks(self) -> None:
+        self._has_cancelled = True
         if self.is_scheduled:
             self.scheduler.cancel()
 
@@ -656,6 +683,8 @@ class Execution:
 
     def _let_go(self) -> None:
         """Keep nothing of the graph or its values: whoever still has the run has their own reasons."""
+        if self.is_stopping:
+            self._stop_straight()  # if that was to be soon, and it was over before
         self._counts = self.counts()
         self._threads.close()
         self._way = None

@@ -110,7 +110,7 @@ class Run(Generic[T_co]):
             return False
         if not self._execution.is_stopping:
             self._interruption = asyncio.CancelledError()
-        self._execution.stop()
+        self._execution.stop_soon()
         return True
 
     def done(self) -> bool:

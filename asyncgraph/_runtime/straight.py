@@ -81,7 +81,8 @@ class Straight:
     Attributes:
         position: The number of the node that is begun next; in a thread, of the one that is computed.
         values: The values that are still needed, by node.
-        is_left: Whether the scheduler has taken over; set by the execution.
+        is_left: Whether nothing more is begun here: the scheduler has taken over, or the execution was
+            stopped. Set from outside.
     """
 
     def __init__(

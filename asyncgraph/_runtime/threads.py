@@ -76,7 +76,6 @@ class Threads:
         self._seen: dict[Shift, int] = {}
         self._stuck: dict[Shift, int] = {}
         self._most_hands = NEVER
-        self._is_halting = False
         self._has_spare_slot = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -142,15 +141,16 @@ class Threads:
         if self._late:
             self._owner.loop.call_soon(self._called)
 
+    def begin_nothing(self) -> None:
+        """Let nothing more begin, from wherever this is called; `halt` is to follow."""
+        if self._window is not None:
+            self._window.is_closed = True
+
     def halt(self) -> None:
         """Let nothing more begin; what has been done by now counts."""
         if self._window is not None:
             self._window.close()
-        self._is_halting = True
-        try:
-            self.take_back()
-        finally:
-            self._is_halting = False
+        self.take_back()
 
     def close(self) -> None:
         """The execution is over."""
@@ -375,8 +375,7 @@ class Threads:
 
     def _note(self, done: list[Job], doing: list[Job]) -> None:
         """Tell the scheduler of values, and of what has begun; keep what is no ordinary value for later."""
-        consume, is_halting = self._owner.scheduler.consume, self._is_halting
-        arrived = self._arrived
+        consume, arrived = self._owner.scheduler.consume, self._arrived
         arrived += done
         # Not in a list of its own: if a value's finalizer stops the run, that goes on with what is left.
         while arrived:
@@ -386,8 +385,6 @@ class Threads:
                 consume(job.task)
             if not job.is_usual:
                 self._late.append(job)
-            elif is_halting:
-                self._owner.scheduler.finish(job.task, job.value())
             else:
                 self._settle(job)
         for job in doing:

@@ -86,6 +86,7 @@ class Way:
         threads: Threads,
     ) -> None:
         self.done = 0, 0
+        self.is_left = False
         self._owner = owner
         self._plan = plan
         self._lane_of = lane_of
@@ -99,11 +100,6 @@ class Way:
         self._short_ones = 0
         # From which node on it is asked again whether it may matter who goes first.
         self._asks_at = 0
-
-    @property
-    def is_left(self) -> bool:
-        """Whether the scheduler has taken over, or the execution was stopped."""
-        return self._straight.is_left
 
     @property
     def left(self) -> int:
@@ -237,7 +233,7 @@ class Way:
         if self._timer is not None:
             self._timer.cancel()
         if not self.is_left:
-            if error is None and stretch.is_usual:
+            if error is None and stretch.is_usual and not self._owner.is_stopping:
                 self._straight.position = stretch.last + 1
                 self._stretch = None
                 if self._straight.left:
@@ -255,6 +251,10 @@ class Way:
 
     # -- the end of it
 
+    def halt(self) -> None:
+        """Begin nothing more, from wherever this is called; `stop` is to follow."""
+        self._straight.is_left = True
+
     def stop(self) -> None:
         """Begin nothing more, in an execution that is being stopped and needs no scheduler."""
         if not self.is_left:
@@ -266,6 +266,9 @@ class Way:
         """Let the scheduler take over."""
         if self.is_left:
             return
+        if self._owner.is_stopping:
+            self.stop()
+            return
         begun, running = self._end()
         values = self._straight.values.copy()
         for task in running:
@@ -275,7 +278,7 @@ class Way:
 
     def _end(self) -> tuple[int, list[int]]:
         """How many nodes have been begun, and which of them are running; no further one will be."""
-        self._straight.is_left = True
+        self.is_left = self._straight.is_left = True
         begun, running = self._straight.position, self._running()
         if self._stretch is not None:
             at = self._stretch.take_back()
