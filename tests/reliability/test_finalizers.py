@@ -50,7 +50,7 @@ def collecting() -> Iterator[None]:
     """A garbage collection at nearly every chance."""
     before = gc.get_threshold()
     gc.collect()
-    gc.set_threshold(1, 1_000_000, 1_000_000)  # of the youngest objects: of all others it would take long
+    gc.set_threshold(1, 1, 1_000_000)  # of young objects: with all others it would take long
     yield
     gc.set_threshold(*before)
 
