@@ -291,6 +291,8 @@ class Stretch:
                 self._end = number
                 break
         self._pending = deque(range(self.first, self._end))
+        # The first of the nodes that have been taken back.
+        self._taken_back = self._end
         self._straight = straight
         self._functions = functions
         self.at: int | None = None
@@ -342,6 +344,8 @@ class Stretch:
                 first = self._pending.pop()
             except IndexError:  # begun, just now
                 break
+        # It may have been asked before, or meanwhile by a finalizer.
+        self._taken_back = first = min(first, self._taken_back)
         return first - 1 if first > self.first else None
 
     def _measure(self, mean: float) -> None:

@@ -254,6 +254,8 @@ class Way:
     def halt(self) -> None:
         """Begin nothing more, from wherever this is called; `stop` is to follow."""
         self._straight.is_left = True
+        if self._stretch is not None:
+            self._stretch.take_back()
 
     def stop(self) -> None:
         """Begin nothing more, in an execution that is being stopped and needs no scheduler."""
