@@ -120,7 +120,9 @@ async def test_row_49_finalizer_that_cancels(executor, collecting, complaints):
                 outcomes.add("cancelled")
             fuse.put_out()
         assert await branches_on(executor) == 9
-    assert "cancelled" in outcomes <= {9, "cancelled"}
+    assert outcomes <= {9, "cancelled"}
+    # In short calls the collector runs in threads, and what it asks for may come when all is over.
+    assert "cancelled" in outcomes or executor == IN_SHORT_CALLS
     assert complaints == []
 
 
