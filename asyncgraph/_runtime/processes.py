@@ -108,9 +108,11 @@ class Processes:
             job.left = len(job.calls)
         self._jobs.update(jobs)
         if self._owner.is_stopping:  # since the first of them was made
+            # Later: with the last of them the execution may be over, and those who called this are in the
+            # midst of it.
             for job in jobs:
                 for index in range(len(job.calls)):
-                    job.ended(index, 0, None, asyncio.CancelledError())
+                    self._owner.loop.call_soon(job.ended, index, 0, None, asyncio.CancelledError())
             return
         try:
             self._executor.start(jobs)
