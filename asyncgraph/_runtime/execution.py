@@ -679,6 +679,10 @@ class Execution:
         if self.is_stopping:
             self._stop_straight()  # if that was to be soon, and it was over before
         self._counts = self.counts()
+        # What has broken off may not have come to this.
+        for lane, count in self._held.items():
+            for _ in range(count):
+                self.lanes[lane].slots.give_back()
         self._threads.close()
         self._way = None
         self.context = contextvars.Context()

@@ -87,7 +87,7 @@ class Processes:
         owner, jobs = self._owner, list[_Job]()
         try:
             while owner.has_call(PROCESS) and not owner.is_stopping:
-                if not self._next_jobs(jobs):
+                if not self._next_jobs(jobs, slice_):
                     break
                 # After the first, so that there is progress on a machine that hardly lets us run, too.
                 if slice_.is_over():
@@ -108,9 +108,11 @@ class Processes:
             job.left = len(job.calls)
         self._jobs.update(jobs)
         if self._owner.is_stopping:  # since the first of them was made
+            # Later: with the last of them the execution may be over, and those who called this are in the
+            # midst of it.
             for job in jobs:
                 for index in range(len(job.calls)):
-                    job.ended(index, 0, None, asyncio.CancelledError())
+                    self._owner.loop.call_soon(job.ended, index, 0, None, asyncio.CancelledError())
             return
         try:
             self._executor.start(jobs)
@@ -120,7 +122,7 @@ class Processes:
 
     # -- what becomes a job
 
-    def _next_jobs(self, jobs: list[_Job]) -> bool:
+    def _next_jobs(self, jobs: list[_Job], slice_: Slice) -> bool:
         """Take what comes next, and what is like it; False if there is no slot for it."""
         owner, scheduler = self._owner, self._owner.scheduler
         hold = owner.holds_producers(PROCESS)
@@ -129,8 +131,7 @@ class Processes:
             return False
         function = owner.nodes[first]._function
         seconds = function.durations.mean
-        is_short = seconds is not None and seconds < SHORT and not function.is_special
-        units = max(math.ceil((seconds or 0.0) / WINDOW * _SLOT), _LEAST) if is_short else _SLOT
+        units = _units_for(function)
         if self._units < max(units, _SLOT // 2 if self._jobs else 0):
             # With half a slot used up: to hand over each short call by itself would cost more than some take.
             if not owner.claim(PROCESS):
@@ -142,10 +143,12 @@ class Processes:
             self._fail(first, error, hold=hold)
             return True
         job = _Job(self, shipped, seconds, units)
-        self._fill_job(job, function, self._units // units if is_short else 1, jobs, hold=hold)
+        self._fill_job(job, function, self._units // units if units < _SLOT else 1, jobs, slice_, hold=hold)
         return True
 
-    def _fill_job(self, job: _Job, function: Function, most: int, jobs: list[_Job], *, hold: bool) -> None:
+    def _fill_job(
+        self, job: _Job, function: Function, most: int, jobs: list[_Job], slice_: Slice, *, hold: bool
+    ) -> None:
         """Take tasks of this function; those with large arguments become jobs of their own."""
         owner, scheduler, nodes = self._owner, self._owner.scheduler, self._owner.nodes
         calls, tasks = job.calls, job.tasks
@@ -183,6 +186,9 @@ class Processes:
                 calls.append(b"".join(packed[0].stream))
             else:
                 jobs.append(_Job(self, job.shipped, job.seconds, job.units).of(task, packed))
+            # To pickle what goes to calls that are short themselves may take long.
+            if slice_.is_over():
+                break
         self._pay(jobs, job)
 
     def _fill_quickly(self, job: _Job, function: Function, most: int) -> int:
@@ -203,6 +209,7 @@ class Processes:
         start = jobs.index(first)
         for job in jobs[start:]:
             self._units -= job.units * len(job.tasks)
+        for job in jobs[start:]:
             if len(job.tasks) == 1:
                 self._specialize(job)
         if not first.tasks:
@@ -257,7 +264,7 @@ class Processes:
             if task is None:
                 break
             step = self._step(task)
-            if step is None:
+            if step is None or not self._pay_for_step(job, task):
                 break
             steps.append(step)
             self.passing.add(job.tasks[-1])
@@ -266,6 +273,17 @@ class Processes:
             mean = self._owner.nodes[task]._function.durations.mean
             job.seconds = None if job.seconds is None or mean is None else job.seconds + mean
         job.steps = steps
+
+    def _pay_for_step(self, job: _Job, task: int) -> bool:
+        """Pay for one more step of a chain, up to a whole slot; whether there was enough for that."""
+        units = min(_units_for(self._owner.nodes[task]._function), _SLOT - job.units)
+        if self._units < units:
+            if not self._owner.claim(PROCESS):
+                return False
+            self._units += _SLOT
+        self._units -= units
+        job.units += units
+        return True
 
     def _follower(self, task: int) -> int | None:
         """The task that takes the value of this one, which nobody else does, and nothing else."""
@@ -440,6 +458,14 @@ class _Job(Job):
     def keeps_payload(self, index: int, step: int) -> bool:
         """See `Job`."""
         return self._processes.keeps(self.tasks[index + step])
+
+
+def _units_for(function: Function) -> int:
+    """What a call pays: its share of a slot, if it is known to be short."""
+    seconds = function.durations.mean
+    if seconds is None or seconds >= SHORT or function.is_special:
+        return _SLOT
+    return max(math.ceil(seconds / WINDOW * _SLOT), _LEAST)
 
 
 def _are_plain(args: tuple[Any, ...]) -> bool:

@@ -139,9 +139,12 @@ class Worker:
         forgotten: list[int] = []
         self._introduce(job.shipped, new, forgotten, may_forget=may_forget)
         steps = []
+        is_after_timed = job.timeout is not None
         for step in job.steps:
             self._introduce(step.shipped, new, forgotten, may_forget=False)
-            steps.append((step.shipped.number, step.arguments, step.timeout is not None))
+            is_timed = step.timeout is not None
+            steps.append((step.shipped.number, step.arguments, is_timed, is_after_timed))
+            is_after_timed = is_timed
         calls = job.calls
         if count < len(calls):
             calls = calls[segment.start : segment.stop]

@@ -35,7 +35,7 @@ class Frame:
         calls: The arguments of each: a tuple of plain ones; bytes, a pickle of both kinds; or None, if
             that is the first of the payloads.
         steps: Functions that are to be called one after another with the value of the one before: the
-            number, the pickled arguments, and whether the parent watches its time.
+            number, the pickled arguments, whether the parent watches its time, and that of the call before.
         payloads: What the arguments consist of, or refer to.
     """
 

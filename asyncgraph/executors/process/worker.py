@@ -184,17 +184,25 @@ class _Service:
             call = self._unpacked(number, arguments, frame.payloads, previous)
             arguments, frame.payloads = None, []
             value = self._timed(number, call)
-            for number, pickle_of_arguments, is_timed in steps:
-                if _must_be_seen(value):
+            for number, pickle_of_arguments, is_timed, is_after_timed in steps:
+                # The time until the value has passed is that of the call before.
+                is_new = type(self._functions[number]) is bytes
+                if _must_be_seen(value) or (is_new and is_after_timed):
                     break
+                previous.append(value)
+                try:
+                    call = self._unpacked(number, pickle_of_arguments, [], previous)
+                except Refusal as refusal:
+                    if refusal.missing:
+                        break  # alone, it is sent in another way: see `Shipping.by_value`
+                    outbox.write(PASSED)
+                    raise
+                value = None
                 outbox.write(PASSED)
                 if is_timed:  # the parent watches the time from now on
                     self._tell(time.perf_counter())
                 else:
                     self._tell_if_due()
-                previous.append(value)
-                value = None
-                call = self._unpacked(number, pickle_of_arguments, [], previous)
                 value = self._timed(number, call)
         except Refusal as refusal:
             self._write_refusal(refusal)
@@ -265,7 +273,8 @@ class _Service:
             except Refusal as refusal:
                 self._write_refusal(refusal)
                 return
-        if payload.size >= LARGE and self._outbox.can_share:
+        # What is in shared memory may stay there, unseen.
+        if payload.size >= LARGE and self._outbox.can_share and not _must_be_seen(value):
             for _ in payload.share():
                 pass
         if payload.fd < 0 and len(payload.sizes) == 1:
