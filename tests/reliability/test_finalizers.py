@@ -136,7 +136,7 @@ async def test_row_49_finalizer_that_computes(executor, collecting, complaints):
         others.append(start(branches_on(executor)) if is_in_loop else run(branches("inline")))
 
     async with Runtime(threads=1, concurrency=1):
-        for collections in range(0, 250, 2):
+        for collections in range(0, 250, 5):
             going_on = start(branches_on(executor))
             fuse = Fuse(collections, another)
             assert await asyncio.wait_for(going_on, PATIENCE) == 9

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,20 @@ async def test_row_11_argument_that_does_not_unpickle(tmp_path: Path):
         assert (error.node, error.path) == ("note_in", (error.key,))
         assert others == [before, None, before]
     assert (tmp_path / "calls").read_text() == "called\n"
+
+
+async def test_row_11_function_of_a_module_that_is_not_there(tmp_path: Path, monkeypatch):
+    """A function whose module the worker cannot import is sent whole, once it has turned out so."""
+    path = tmp_path / "only_here.py"
+    path.write_text("OFFSET = 5\n\ndef shift(x):\n    return x + OFFSET\n")
+    specification = importlib.util.spec_from_file_location("only_here", path)
+    module = importlib.util.module_from_spec(specification)
+    monkeypatch.setitem(sys.modules, "only_here", module)
+    specification.loader.exec_module(module)
+    async with Runtime(processes=1):
+        before = await pid()
+        shift = delayed(module.shift, executor="process")
+        assert await compute(shift(1), shift(shift(2)), pid()) == (6, 12, before)
 
 
 def lock_after(path: str) -> Any:
