@@ -16,7 +16,7 @@ from asyncgraph import Runtime, compute, delayed, start
 from asyncgraph.errors import DependencyError, RemoteError
 from tests.errors.reading import failure_of, frames
 from tests.reliability import harness
-from tests.reliability.harness import EVERYWHERE, LoadsHereOnly, notes_of, on
+from tests.reliability.harness import LoadsHereOnly, notes_of, on
 
 
 class Rejected(Exception):
@@ -35,7 +35,6 @@ def names_of(error: BaseException) -> list[str]:
     return [name for _, name in frames(error)]
 
 
-@pytest.mark.parametrize("executor", EVERYWHERE)
 async def test_row_01_user_exception(executor):
     """The exception itself is raised, with its frames and a note; only its dependents do not run."""
     begun = []
@@ -58,7 +57,6 @@ async def test_row_01_user_exception(executor):
         assert begun == []
 
 
-@pytest.mark.parametrize("executor", EVERYWHERE)
 async def test_row_02_custom_init(executor):
     """A class whose `__init__` takes other arguments than `args` keeps class, text and attributes."""
     error = await failure_of(on(executor, reject)())
@@ -72,7 +70,6 @@ def reject_with_lock() -> None:
     raise error
 
 
-@pytest.mark.parametrize("executor", EVERYWHERE)
 async def test_row_03_unpicklable_attribute(executor):
     """The class and all else are kept; from a worker, the `repr` stands for what does not pickle."""
     error = await failure_of(on(executor, reject_with_lock)())
@@ -101,7 +98,6 @@ class FailsToLoad(Exception):
 
 
 @pytest.mark.parametrize("function", [raise_what_loads_at_home_only, raise_what_loads_nowhere])
-@pytest.mark.parametrize("executor", EVERYWHERE)
 async def test_row_04_exception_that_does_not_unpickle(executor, function):
     """A failure that cannot be rebuilt here is a failure of its node all the same, and harms nobody else."""
     async with Runtime(processes=1):
@@ -129,7 +125,6 @@ def raise_of_a_class_made_on_the_spot() -> None:
     raise error
 
 
-@pytest.mark.parametrize("executor", EVERYWHERE)
 async def test_row_05_exception_class_absent(executor):
     """From a worker, a RemoteError stands for an exception whose class is not here, with its whole text."""
     error = await failure_of(on(executor, raise_of_a_class_made_on_the_spot)())
@@ -175,7 +170,6 @@ def raise_a_long_chain() -> None:
     raise error
 
 
-@pytest.mark.parametrize("executor", EVERYWHERE)
 async def test_row_06_groups_causes_contexts_and_notes(executor):
     """The whole tree is kept, a circle of contexts is no endless loop, and a long chain no fault."""
     async with Runtime(processes=1):
@@ -212,7 +206,6 @@ def descend_for_ever() -> None:
     [(descend, (800,), ValueError), (descend_for_ever, (), RecursionError)],
     ids=["800 frames", "RecursionError"],
 )
-@pytest.mark.parametrize("executor", EVERYWHERE)
 async def test_row_07_deep_traceback(executor, function, arguments, kind):
     """Of a traceback of hundreds of frames, the first and the last hundred come from a worker."""
     error = await failure_of(on(executor, function)(*arguments))
@@ -227,7 +220,6 @@ async def test_row_07_deep_traceback(executor, function, arguments, kind):
         assert len(names) > 800
 
 
-@pytest.mark.parametrize("executor", EVERYWHERE)
 async def test_row_08_nothing_keeps_what_the_frames_held(executor):
     """When the error has been handled, the variables of the frames that failed are gone, in a worker too."""
     async with Runtime(processes=1):
@@ -238,7 +230,6 @@ async def test_row_08_nothing_keeps_what_the_frames_held(executor):
             assert await on(executor, harness.count_things)() == (1, 0)
 
 
-@pytest.mark.parametrize("executor", EVERYWHERE)
 async def test_row_09_same_failure_awaited_twice(executor):
     """However often a failure is awaited, and by however many, its frames are all there and do not grow."""
     node = on(executor, reject)()

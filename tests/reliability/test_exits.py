@@ -13,7 +13,7 @@ from asyncgraph import Runtime, compute, delayed, start
 from asyncgraph.errors import NodeExitedError
 from tests.errors.reading import failure_of, frames
 from tests.reliability import harness
-from tests.reliability.harness import EVERYWHERE, Stage, notes_of, on
+from tests.reliability.harness import Stage, notes_of, on
 
 ELSEWHERE = ["thread", "process"]
 
@@ -55,7 +55,6 @@ async def test_row_16_keyboard_interrupt(executor, complaints):
 
 
 @pytest.mark.parametrize("kind", [GeneratorExit, asyncio.CancelledError])
-@pytest.mark.parametrize("executor", EVERYWHERE)
 async def test_row_17_cancelled_error_of_ones_own(executor, kind, complaints):
     """GeneratorExit or a CancelledError that nobody asked for is a failure, and cancels nothing."""
     async with Runtime(processes=1, threads=1):
@@ -72,7 +71,6 @@ async def test_row_17_cancelled_error_of_ones_own(executor, kind, complaints):
 
 
 @pytest.mark.parametrize("kind", [StopIteration, StopAsyncIteration])
-@pytest.mark.parametrize("executor", EVERYWHERE)
 async def test_row_18_stop_iteration(executor, kind, complaints):
     """StopIteration becomes a RuntimeError with it as the cause, as in a generator; nobody waits for ever."""
     error = await failure_of(on(executor, raise_)(kind, 5))

@@ -10,11 +10,15 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from asyncgraph import Runtime, compute, delayed
 from asyncgraph.errors import SerializationError
 from tests.errors.reading import failure_of
 from tests.reliability import harness
 from tests.reliability.harness import LoadsHereOnly, LoadsNowhere
+
+pytestmark = pytest.mark.usefixtures("connection")
 
 pid = delayed(harness.pid, executor="process")
 

@@ -30,6 +30,7 @@ def crash(path: str, how: str) -> None:
     signal.pause()
 
 
+@pytest.mark.usefixtures("connection")
 @pytest.mark.parametrize("how", ["exit", "SIGSEGV", "SIGABRT", "SIGKILL"])
 async def test_row_20_crash(tmp_path: Path, how: str):
     """A crash costs the call that was running, which is not made again; all others have their values."""
@@ -49,6 +50,7 @@ async def test_row_20_crash(tmp_path: Path, how: str):
     assert (tmp_path / "calls").read_text() == "called\n"
 
 
+@pytest.mark.usefixtures("connection")
 async def test_row_41_sigterm_to_a_worker(witness: Witness):
     """A worker that somebody terminates is the failure of the call that it was running, and of no other."""
     async with Runtime(processes=2):
@@ -122,6 +124,7 @@ def nested_beside_others(count: int) -> Any:
     return asyncio.run(main())
 
 
+@pytest.mark.usefixtures("connection")
 async def test_row_52_compute_inside_a_worker():
     """A call in a worker may compute; what is for a worker process there runs in that same one."""
     async with Runtime(processes=1):
