@@ -154,7 +154,7 @@ async def test_random_graphs(processes, monkeypatch, tmp_path):
     async with Runtime(processes=processes) as runtime:
         assert runtime._lanes is not None
         for seed in range(GRAPHS):
-            random_ = random.Random(f"{processes} {seed}")
+            random_ = random.Random(f"a {processes} {seed}")
             logs = [tmp_path / f"{seed} {number}" for number in range(random_.choice((1, 1, 3)))]
             async with asyncio.timeout(10):
                 await asyncio.gather(*[compute_and_compare(random_, runtime, log) for log in logs])
