@@ -1,0 +1,62 @@
+"""Rule C12: Ctrl-C for the second time, when the first has not yet ended the program."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from tests.reliability.harness import Witness, first_line, outcome_of, program
+
+QUICK = 1.5
+"""Seconds: how long an interrupted program may take to end."""
+
+# A worker that is busy, and one that is idle; and a coroutine that does not end when it is cancelled.
+STUBBORN = """
+import asyncio, sys
+from asyncgraph import Runtime, compute, delayed
+from tests.reliability.harness import hold, report
+
+path = sys.argv[1]
+
+@delayed
+async def clean_up_for_ever():
+    begun.set()
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        loop = asyncio.get_running_loop()
+        loop.call_soon(lambda: print("cleaning up", flush=True))  # when it waits, and does not run itself
+        await loop.create_future()
+
+async def announce():
+    await delayed(report, executor="process")(path)
+    await begun.wait()
+    print("begun", flush=True)
+
+async def main():
+    global begun
+    begun = asyncio.Event()
+    async with Runtime(processes=2):
+        announcing = asyncio.ensure_future(announce())
+        await compute(clean_up_for_ever(), delayed(hold, executor="process")(path))
+
+try:
+    asyncio.run(main())
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_c12_second_ctrl_c(witness: Witness):
+    """What still cleans up after the first Ctrl-C is cut short by the second, and no worker is left."""
+    with program(STUBBORN, witness.path) as process:
+        assert first_line(process) == "begun"
+        assert witness.pid() != witness.pid()
+        os.killpg(process.pid, signal.SIGINT)
+        assert first_line(process) == "cleaning up"
+        began = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)
+        assert outcome_of(process) == (130, "", "")
+        assert time.monotonic() - began < QUICK
+        assert witness.is_alone()
