@@ -6,6 +6,8 @@ import os
 import signal
 import time
 
+import pytest
+
 from tests.reliability.harness import Witness, first_line, outcome_of, program
 
 QUICK = 1.5
@@ -14,10 +16,11 @@ QUICK = 1.5
 # A worker that is busy, and one that is idle; and a coroutine that does not end when it is cancelled.
 STUBBORN = """
 import asyncio, sys
-from asyncgraph import Runtime, compute, delayed
+from asyncgraph import Runtime, compute, delayed, run
+from tests.leaks import Snapshot
 from tests.reliability.harness import hold, report
 
-path = sys.argv[1]
+how, path = sys.argv[1:]
 
 @delayed
 async def clean_up_for_ever():
@@ -25,6 +28,9 @@ async def clean_up_for_ever():
     try:
         await asyncio.get_running_loop().create_future()
     finally:
+        # The busy worker has been killed, the idle one has not.
+        while len(Snapshot.take().children) > 1:
+            await asyncio.sleep(0)
         loop = asyncio.get_running_loop()
         loop.call_soon(lambda: print("cleaning up", flush=True))  # when it waits, and does not run itself
         await loop.create_future()
@@ -42,15 +48,16 @@ async def main():
         await compute(clean_up_for_ever(), delayed(hold, executor="process")(path))
 
 try:
-    asyncio.run(main())
+    (run if how == "run" else asyncio.run)(main())
 except KeyboardInterrupt:
     sys.exit(130)
 """
 
 
-def test_c12_second_ctrl_c(witness: Witness):
+@pytest.mark.parametrize("how", ["run", "asyncio.run"])
+def test_c12_second_ctrl_c(witness: Witness, how: str):
     """What still cleans up after the first Ctrl-C is cut short by the second, and no worker is left."""
-    with program(STUBBORN, witness.path) as process:
+    with program(STUBBORN, how, witness.path) as process:
         assert first_line(process) == "begun"
         assert witness.pid() != witness.pid()
         os.killpg(process.pid, signal.SIGINT)
