@@ -67,3 +67,32 @@ def test_c12_second_ctrl_c(witness: Witness, how: str):
         assert outcome_of(process) == (130, "", "")
         assert time.monotonic() - began < QUICK
         assert witness.is_alone()
+
+
+ENDLESS = """
+import asyncio, os
+from asyncgraph import run
+
+def interrupt():
+    raise KeyboardInterrupt
+
+async def endless():
+    loop = asyncio.get_running_loop()
+    while True:
+        loop.call_soon(interrupt)
+        try:
+            await loop.create_future()
+        except (asyncio.CancelledError, GeneratorExit):
+            pass
+
+try:
+    run(endless())
+except KeyboardInterrupt:
+    os._exit(130)
+"""
+
+
+def test_c12_interrupts_until_the_end():
+    """A `run` that is interrupted until it gives up raises KeyboardInterrupt, whatever its coroutine does."""
+    with program(ENDLESS) as process:
+        assert outcome_of(process)[0] == 130
