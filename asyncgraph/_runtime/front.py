@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar, overload
@@ -176,7 +177,9 @@ def run(main: Node[T] | Coroutine[Any, Any, T] | Awaitable[T]) -> T:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(coroutine)
     finally:
-        coroutine.close()  # Ctrl-C may come before it has begun; once it has run this does nothing
+        # Ctrl-C may come before it has begun; or so often that it has not ended, and would not now.
+        if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+            coroutine.close()
 
 
 async def _awaited(main: Awaitable[T]) -> T:

@@ -174,7 +174,7 @@ def look() -> tuple[str, str | None, bool]:
 
 
 async def test_row_33_changed_surroundings(tmp_path: Path):
-    """What a call changes about its process stays so there, and nowhere else; `isolate` has its own."""
+    """What a call changes about its process stays there; an `isolate` call has its own."""
     unchanged = os.getcwd(), None, False
     looked = delayed(look, executor="process")
     alone = delayed(look, executor="process", isolate=True)

@@ -37,7 +37,10 @@ class Connector:
 
 def connector_for(loop: asyncio.AbstractEventLoop) -> Connector:
     """Pipes, where the loop can watch them; else threads (on Windows)."""
-    read, write = os.pipe()
+    try:
+        read, write = os.pipe()
+    except OSError:  # no descriptor is left to try it with: threads suit all
+        return Connector(ThreadedLink, loop)
     try:
         loop.add_reader(read, _nothing)
         loop.remove_reader(read)
