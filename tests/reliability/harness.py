@@ -174,10 +174,10 @@ class Witness:
     def is_alone(self, seconds: float = 0) -> bool:
         """Whether all that have reported are gone, or will be within `seconds`; blocking."""
         deadline = time.monotonic() + seconds
-        while self._is_readable(deadline):
-            if self._read():
-                return True
-        return False
+        while not self._read():
+            if not self._is_readable(deadline):
+                return False
+        return True
 
     def close(self) -> None:
         os.close(self._fd)
@@ -189,10 +189,10 @@ class Witness:
         return bool(select.select([self._fd], [], [], max(deadline - time.monotonic(), 0))[0])
 
     def _read(self) -> bool:
-        """Read what there is; whether that was the end."""
+        """Read what there is; whether that was the end, because nobody has the pipe open."""
         try:
             data = os.read(self._fd, 4096)
-        except BlockingIOError:  # it was the end, but somebody has come meanwhile
+        except BlockingIOError:  # nothing, but somebody has it open
             return False
         self._text += data.decode()
         if not data:
