@@ -151,6 +151,10 @@ async def test_random_graphs(processes, monkeypatch, tmp_path):
         made.append(self)
 
     monkeypatch.setattr(Processes, "__init__", init)
+    # What fails while its run is being cancelled is reported to the loop, which is as it should be.
+    complaints: list[str] = []
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "call_exception_handler", lambda context: complaints.append(context["message"]))
     async with Runtime(processes=processes) as runtime:
         assert runtime._lanes is not None
         for seed in range(GRAPHS):
@@ -163,3 +167,4 @@ async def test_random_graphs(processes, monkeypatch, tmp_path):
                 assert (slots.used, slots.waiting, slots.promised) == (0, {}, set()), f"seed {seed}"
             assert all((each._units, each._jobs, each.passing) == (0, set(), set()) for each in made)
             made.clear()
+    assert all("failed while its run was being cancelled" in complaint for complaint in complaints)
