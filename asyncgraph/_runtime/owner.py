@@ -13,7 +13,7 @@ from asyncgraph._graph.scheduler import Scheduler
 from asyncgraph._runtime.lanes import Lanes
 from asyncgraph._runtime.slices import Slice
 
-__all__ = ["Owner", "Resolved"]
+__all__ = ["Guard", "Owner", "Resolved"]
 
 # A function and its arguments, with the values of nodes in their places.
 Resolved = tuple[Function, tuple[Any, ...], Mapping[str, Any]]
@@ -100,3 +100,22 @@ class Owner(Protocol):
 
     def check_over(self) -> None:
         """Conclude, if nothing is running and nothing will."""
+
+
+class Guard:
+    """Around what an executor calls: a fault of ours in it ends the execution, which would hang."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+
+    def __enter__(self) -> None:
+        """Nothing is needed."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        """End with the error; whoever has called hears only of Ctrl-C and the like."""
+        if error is None:
+            return False
+        self._owner.break_off(error)
+        return isinstance(error, Exception)

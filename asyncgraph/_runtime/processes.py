@@ -21,7 +21,7 @@ from asyncgraph._graph.node import Node, key_of
 from asyncgraph._graph.scheduler import RUNNING
 from asyncgraph._runtime.arguments import resolve_in_order
 from asyncgraph._runtime.lanes import PROCESS
-from asyncgraph._runtime.owner import Owner
+from asyncgraph._runtime.owner import Guard, Owner
 from asyncgraph._runtime.slices import Slice
 from asyncgraph.executors.process.job import Job, Step
 from asyncgraph.executors.process.outcomes import loaded
@@ -58,6 +58,7 @@ class Processes:
     def __init__(self, owner: Owner) -> None:
         self.passing: set[int] = set()
         self._owner = owner
+        self._guard = Guard(owner)
         self._jobs: set[_Job] = set()
         self._shipped: dict[Function, Shipped] = {}
         # What is left of the slots that have been claimed.
@@ -318,33 +319,25 @@ class Processes:
     def done(self, job: _Job, index: int, values: list[Any]) -> None:
         """Calls of a job have these values."""
         owner = self._owner
-        try:
+        with self._guard:
             self._over(job, len(values))
             owner.settle_many(job.tasks[index : index + len(values)], PROCESS, values)
             self._executor.afterwards(self._go_on)
-        except BaseException as internal:
-            owner.break_off(internal)
-            if not isinstance(internal, Exception):
-                raise
 
     def passed(self, job: _Job, step: int) -> None:
         """A call of a chain has a value, which has gone to the next one; that has begun."""
         owner, scheduler = self._owner, self._owner.scheduler
-        try:
+        with self._guard:
             self.passing.discard(job.tasks[step])
             if scheduler.state[job.tasks[step]] == RUNNING:
                 owner.settle(job.tasks[step], PROCESS, None, None)
             if scheduler.state[job.tasks[step + 1]] == RUNNING:
                 scheduler.consume(job.tasks[step + 1])
-        except BaseException as internal:
-            owner.break_off(internal)
-            if not isinstance(internal, Exception):
-                raise
 
     def ended(self, job: _Job, index: int, step: int, value: Any, error: BaseException | None) -> None:
         """A call, or a step of a chain, has this outcome, and nothing follows."""
         owner, scheduler = self._owner, self._owner.scheduler
-        try:
+        with self._guard:
             self._over(job, 1)
             task = job.tasks[index + step]
             if step < len(job.steps):
@@ -356,22 +349,14 @@ class Processes:
                 del value, error
                 owner.settle(task, PROCESS, *outcome.pop())
             self._executor.afterwards(self._go_on)
-        except BaseException as internal:
-            owner.break_off(internal)
-            if not isinstance(internal, Exception):
-                raise
 
     def _go_on(self) -> None:
         """Begin what can begin now; or conclude, without another turn of the loop."""
         owner = self._owner
         if owner.is_over:
             return
-        try:
+        with self._guard:
             owner.begin_others()
-        except BaseException as internal:
-            owner.break_off(internal)
-            if not isinstance(internal, Exception):
-                raise
         owner.wake()
         owner.check_over()
 

@@ -27,7 +27,7 @@ from asyncgraph._runtime.options import check_seconds, whole_number
 from asyncgraph._runtime.planning import planned, planning
 from asyncgraph._runtime.run import Run, compute
 from asyncgraph.errors import RuntimeClosedError
-from asyncgraph.executors.base import Executor
+from asyncgraph.executors.base import Executor, usable_cores
 
 __all__ = ["Runtime", "check_options", "check_request", "current_runtime", "running_loop"]
 
@@ -36,12 +36,6 @@ __all__ = ["Runtime", "check_options", "check_request", "current_runtime", "runn
 _CONCURRENCY = 256
 
 _entered: contextvars.ContextVar[Runtime | None] = contextvars.ContextVar("asyncgraph_runtime", default=None)
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Runtime:
@@ -80,7 +74,7 @@ class Runtime:
         max_tasks_per_worker: int | None = None,
         max_worker_memory: int | None = None,
     ) -> None:
-        cores = _usable_cores()
+        cores = usable_cores()
         self._processes = whole_number("processes", cores if processes is None else processes)
         self._threads = whole_number("threads", min(32, cores + 4) if threads is None else threads)
         self._concurrency = whole_number("concurrency", concurrency)

@@ -19,7 +19,7 @@ from asyncgraph._graph.node import NO_KWARGS, Node
 from asyncgraph._graph.scheduler import RUNNING
 from asyncgraph._runtime.coroutines import Coroutines
 from asyncgraph._runtime.lanes import THREAD
-from asyncgraph._runtime.owner import Owner
+from asyncgraph._runtime.owner import Guard, Owner
 from asyncgraph._runtime.slices import Slice
 from asyncgraph._runtime.window import (
     NEVER,
@@ -55,6 +55,7 @@ class Threads:
             stops_at_failure: Whether nothing more is to begin after a failure.
         """
         self._owner = owner
+        self._guard = Guard(owner)
         self._coroutines = coroutines
         self._stops_at_failure = stops_at_failure
         # Made when it is first needed: most graphs have no thread calls.
@@ -311,15 +312,11 @@ class Threads:
         def returned(_: Any, error: BaseException | None) -> None:
             nonlocal is_out
             owner = self._owner
-            try:
+            with self._guard:
                 is_out = False
                 remove()
                 owner.give_back(THREAD)
                 deliver(error)
-            except BaseException as internal:
-                owner.break_off(internal)
-                if not isinstance(internal, Exception):
-                    raise
             owner.wake()
 
         # The work enters contexts itself, one for each call.
@@ -348,13 +345,9 @@ class Threads:
         owner, window = self._owner, self._window
         if window is None or not self.is_busy():  # another way was quicker
             return
-        try:
+        with self._guard:
             self._collect(window)
             owner.begin_others()
-        except BaseException as internal:
-            owner.break_off(internal)
-            if not isinstance(internal, Exception):
-                raise
         owner.wake()
 
     def _collect(self, window: Window) -> None:

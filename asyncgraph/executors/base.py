@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from asyncgraph.errors import NodeExitedError
 from asyncgraph.executors.safe_text import safe_repr
 
-__all__ = ["Call", "Deliver", "Executor", "failure_of", "perform", "without_own_frames"]
+__all__ = ["Call", "Deliver", "Executor", "failure_of", "perform", "usable_cores", "without_own_frames"]
 
 Deliver = Callable[[Any, BaseException | None], None]
 
@@ -69,6 +69,13 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """End all workers without an event loop: at interpreter exit, or when the loop is gone."""
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def perform(

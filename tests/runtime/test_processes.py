@@ -57,6 +57,29 @@ def returning_a_node(size: int) -> Any:
     return delayed(echo)(b"x" * size)
 
 
+class Scale:
+    """Has a state, without which its calls make no sense."""
+
+    def __init__(self, factor: int) -> None:
+        self.factor = factor
+
+    def times(self, value: int) -> int:
+        """So many times the value."""
+        return self.factor * value
+
+    __call__ = times
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_methods_and_objects_are_called_in_workers(processes: int) -> None:
+    """Alone, several at a time, and in a chain: what they belong to goes with each call."""
+    thrice = Scale(3)
+    async with Runtime(processes=processes) as runtime:
+        for function in (in_process(thrice.times), in_process(thrice), lasting(thrice.times, 1e-5)):
+            assert await runtime.compute(function(function(function(2)))) == 54
+            assert await runtime.compute([function(number) for number in range(9)]) == [*range(0, 27, 3)]
+
+
 def used(runtime: Runtime) -> int:
     """How many slots for processes are taken."""
     assert runtime._lanes is not None

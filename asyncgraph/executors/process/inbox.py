@@ -31,7 +31,7 @@ class Frame:
 
     Attributes:
         first: The number of the first of them.
-        function: The number of the function; 0 if it comes with the arguments.
+        function: The number of the function.
         calls: The arguments of each: a tuple of plain ones; bytes, a pickle of both kinds; or None, if
             that is the first of the payloads.
         steps: Functions that are to be called one after another with the value of the one before: the
@@ -63,7 +63,8 @@ class Inbox:
 
     Attributes:
         frame: The frame of the call that was taken last.
-        functions: By number, those that have come: pickled, until they are needed.
+        functions: By number, those that have come: pickled, until they are needed; None for one that comes
+            with the arguments of each call.
     """
 
     def __init__(self, stream: Any, tokens: int | None, line: int | None, outbox: Outbox) -> None:

@@ -57,7 +57,7 @@ def loaded(
 ) -> tuple[Any, BaseException | None]:
     """The value of a result, and None; or None, and an error. `apart` says that this is a thread."""
     try:
-        return payload.load_apart() if apart else payload.load(), None
+        return payload.load(apart=apart), None
     except BaseException as cause:  # the user's code runs here, and must not end the loop
         return None, Refusal("result-unpickle", "", "", cause).as_error(key())
 

@@ -91,8 +91,13 @@ class Payload:
         else:
             self.fd, self.stream, self.buffers = fd, (), ()
 
-    def load(self) -> Any:
-        """The value. Raises whatever its unpickling raises."""
+    def load(self, *, apart: bool = False) -> Any:
+        """The value. Raises whatever its unpickling raises.
+
+        Args:
+            apart: Whether this is a thread, and the payload is in shared memory: then the interpreter is free
+                for others while large bytes are copied.
+        """
         if self.fd < 0:
             if not self.stream:
                 raise OSError(errno.EMFILE, "there was no descriptor left to receive it with")
@@ -101,16 +106,9 @@ class Payload:
         offsets = _offsets(self.sizes)
         memory = _mapped(self.fd, offsets[-1] + self.sizes[-1])
         parts = [memory[start : start + size] for start, size in zip(offsets, self.sizes, strict=True)]
+        if apart:
+            return pickle.load(_File(self.fd), buffers=parts[1:])
         return pickle.loads(parts[0], buffers=parts[1:])
-
-    def load_apart(self) -> Any:
-        """The value, for a thread: the interpreter is free for others while large bytes are copied."""
-        offsets = _offsets(self.sizes)
-        memory = _mapped(self.fd, offsets[-1] + self.sizes[-1])
-        buffers = [
-            memory[start : start + size] for start, size in zip(offsets[1:], self.sizes[1:], strict=True)
-        ]
-        return pickle.load(_File(self.fd), buffers=buffers)
 
     def _places(self) -> Iterator[tuple[int, Part]]:
         offset = 0

@@ -176,7 +176,8 @@ class ProcessExecutor:
             job.verdict = job.verdict or verdicts.cancelled
             if self._sharing.remove(job):
                 self._deliver_soon(Segment(job, 0, 1), verdicts.cancelled)
-        self._take_out(wanted, [*self._waiting], self._waiting.clear)
+        waiting, self._waiting = self._waiting, deque()
+        self._take_out(wanted, waiting)
         for worker in list(self._workers):
             if any(segment.job in wanted for segment in worker.segments):
                 self._take_out(wanted, worker.take_back())
@@ -190,11 +191,8 @@ class ProcessExecutor:
                     self._rest(worker)
         self._dispatch()
 
-    def _take_out(
-        self, jobs: set[Job], segments: list[Segment], forget: Callable[[], object] = lambda: None
-    ) -> None:
+    def _take_out(self, jobs: set[Job], segments: Iterable[Segment]) -> None:
         """Of these segments, cancel those of these jobs; the others wait for a worker."""
-        forget()
         kept = []
         for segment in segments:
             if segment.job in jobs:

@@ -26,7 +26,7 @@ from asyncgraph.executors.process.pickling import PROTOCOL, Pieces, apart_into, 
 from asyncgraph.executors.process.refusal import Refusal
 from asyncgraph.executors.safe_text import safe_repr
 
-__all__ = ["Pickler", "dumps", "pack", "pack_arguments", "pack_function", "pack_result", "pickled_by_value"]
+__all__ = ["Pickler", "dumps", "pack_arguments", "pack_function", "pack_result", "pickled_by_value"]
 
 # How long the search for a culprit may take, in seconds: in the parent it holds the loop. And how deep
 # and how wide it goes.
@@ -74,14 +74,7 @@ def dumps(value: Any) -> bytes:
     return buffer.getvalue()
 
 
-def pack(value: Any) -> Payload:
-    """Pickle `value`, large buffers apart; raises whatever its pickling raises."""
-    pieces, buffers = Pieces(), list[pickle.PickleBuffer]()
-    Pickler(pieces, PROTOCOL, buffer_callback=apart_into(buffers)).dump(value)
-    return Payload.of(pieces, buffers)
-
-
-def pack_arguments(arguments: Any, attached: list[Payload] | None = None) -> Payload:
+def pack_arguments(arguments: Any, attached: list[Payload]) -> Payload:
     """Pickle the arguments of a call.
 
     Args:
@@ -92,8 +85,6 @@ def pack_arguments(arguments: Any, attached: list[Payload] | None = None) -> Pay
         Refusal: They do not pickle.
     """
     try:
-        if attached is None:
-            return pack(arguments)
         pieces, buffers = Pieces(), list[pickle.PickleBuffer]()
         AttachingPickler(pieces, attached, apart_into(buffers)).dump(arguments)
         return Payload.of(pieces, buffers)
@@ -125,7 +116,9 @@ def pack_result(value: Any) -> Payload:
         Refusal: It does not pickle.
     """
     try:
-        return pack(value)
+        pieces, buffers = Pieces(), list[pickle.PickleBuffer]()
+        Pickler(pieces, PROTOCOL, buffer_callback=apart_into(buffers)).dump(value)
+        return Payload.of(pieces, buffers)
     except BaseException as error:  # the user's code runs here, and must not end the worker
         cause = error
     raise Refusal("result-pickle", *_find_culprit([("result", value)]), cause)

@@ -16,10 +16,11 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
+from asyncgraph.executors.base import usable_cores
 from asyncgraph.executors.process.descriptors import close_fd, own_fd
 from asyncgraph.executors.process.frames import setup_frame
 
-__all__ = ["WorkerProcess", "describe_setup", "usable_cores"]
+__all__ = ["WorkerProcess", "describe_setup"]
 
 # Bytes of a worker's report that are looked at.
 _REPORTED = 4096
@@ -251,10 +252,3 @@ def _environment(slots: int) -> dict[str, str]:
     # Numeric libraries start a thread a core; that many in each of `slots` workers would be too many.
     threads = str(max(1, usable_cores() // slots))
     return {**dict.fromkeys(_THREAD_COUNTS, threads), **os.environ}
-
-
-def usable_cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -220,22 +220,23 @@ class _Service:
         self, number: int, arguments: Any, payloads: list[Payload], previous: list[Any]
     ) -> list[Any]:
         """The function and its arguments, in a list that `_timed` empties."""
+        function = self._load_function(number)
         if type(arguments) is tuple:
-            return [self._load_function(number), arguments, {}]
-        function = self._load_function(number) if number else None
+            return [function, arguments, {}]
         own = payloads[0] if arguments is None else Payload([len(arguments)], [arguments])
         try:
             call = list(unpacked(own, payloads[arguments is None :], previous))
         except BaseException as error:  # runs the user's code, which must not end the worker
             cause = error
         else:
-            return [function, *call] if number else call
+            return call if function is None else [function, *call]
         raise Refusal("arg-unpickle", "", "", cause, _missing_module(own, cause))
 
-    def _load_function(self, number: int) -> Callable[..., Any]:
-        function = self._functions[number]
-        if type(function) is not bytes:
-            return function  # type: ignore[no-any-return]
+    def _load_function(self, number: int) -> Callable[..., Any] | None:
+        """The function; None if it comes with the arguments."""
+        function: Callable[..., Any] | bytes | None = self._functions[number]
+        if not isinstance(function, bytes):
+            return function
         try:
             loaded: Callable[..., Any] = pickle.loads(function)
         except BaseException as error:  # runs the user's code, which must not end the worker

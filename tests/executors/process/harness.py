@@ -58,7 +58,7 @@ class Started(Job):
         shipped = executor.shipping.ship(function, Nowhere())
         parts = (args, kwargs) if shipped.data is not None else (function, args, kwargs)
         with serialization.pickled_by_value(executor.shipping.by_value):
-            payload = serialization.pack_arguments(parts)
+            payload = serialization.pack_arguments(parts, [])
         large = len(payload.sizes) > 1 or payload.size >= LARGE
         super().__init__(shipped, [None if large else b"".join(payload.stream)], None)
         self.payloads = [payload] if large else []
@@ -108,7 +108,7 @@ class Batch(Job):
         self.steps = [
             Step(
                 executor.shipping.ship(step, Nowhere()),
-                b"".join(serialization.pack_arguments(((PREVIOUS,), {})).stream),
+                b"".join(serialization.pack_arguments(((PREVIOUS,), {}), []).stream),
                 timeout,
             )
             for step, timeout in steps

@@ -16,6 +16,20 @@ import weakref
 TEST_MARK = "a global of the importable module"
 
 
+class Counter:
+    """Has a state, which its calls change."""
+
+    def __init__(self, start):
+        self.count = start
+
+    def add(self, more=1):
+        """Count on."""
+        self.count += more
+        return self.count
+
+    __call__ = add
+
+
 def echo(*args, **kwargs):
     return (*args, kwargs) if kwargs or len(args) != 1 else args[0]
 

@@ -18,7 +18,7 @@ from asyncgraph.errors import SerializationError
 from asyncgraph.executors.process import descriptors as descriptors_module
 from asyncgraph.executors.process.payload import BUFFER, LARGE, Payload
 from asyncgraph.executors.process.pickling import pack_plainly
-from asyncgraph.executors.process.serialization import pack
+from asyncgraph.executors.process.serialization import pack_result
 from tests.executors.process import remote
 from tests.executors.process.harness import only_pipes
 
@@ -145,7 +145,7 @@ values = st.recursive(
 def test_a_payload_has_its_value(value, is_shared, sizes):
     """In band and in shared memory, with and without buffers apart."""
     value = [value, [np.full(size, 7, np.uint8) for size in sizes]]
-    for payload in (pack_plainly(value), pack(value)):
+    for payload in (pack_plainly(value), pack_result(value)):
         if is_shared:
             shared(payload)
             assert payload.fd >= 0
@@ -158,7 +158,7 @@ def test_a_payload_has_its_value(value, is_shared, sizes):
 def test_a_payload_can_be_loaded_several_times():
     """Each time anew: what is written into one copy is in no other."""
     payload = shared(pack_plainly(np.zeros(LARGE)))
-    first, second = payload.load(), payload.load_apart()
+    first, second = payload.load(), payload.load(apart=True)
     first[:] = 1
     second[:] = 2
     assert not payload.load().any()
@@ -168,7 +168,7 @@ def test_a_payload_can_be_loaded_several_times():
 def test_large_bytes_are_loaded_apart():
     """Bytes in the pickle itself, and buffers beside it."""
     value = {"bytes": os.urandom(1000) * 5000, "array": np.arange(LARGE), "text": "x" * 100_000}
-    loaded = shared(pack_plainly(value)).load_apart()
+    loaded = shared(pack_plainly(value)).load(apart=True)
     assert loaded["bytes"] == value["bytes"]
     assert loaded["text"] == value["text"]
     np.testing.assert_array_equal(loaded["array"], value["array"])

@@ -24,6 +24,18 @@ async def test_lambdas_and_closures_cross(pool):
     assert returned(2) == 20
 
 
+async def test_a_callable_with_a_state_goes_with_each_call(pool):
+    """Bound methods, objects and partials are as they are when they are called; calls change copies only."""
+    counter = remote.Counter(5)
+    for number in range(3):
+        counter.count = 10 * number
+        for callable_ in (counter.add, counter, functools.partial(counter.add)):
+            assert await pool.value(callable_, 2) == 10 * number + 2
+            assert await pool.value(callable_, more=3) == 10 * number + 3
+    assert await pool.value("text".upper) == "TEXT"
+    assert await pool.value(remote.Counter.add, remote.Counter(1)) == 2
+
+
 async def test_a_function_behind_its_decorated_name_goes_by_reference(pool):
     """The function runs with the globals of its module, however many decorators hide it."""
     assert await pool.value(remote.decorated.__wrapped__) is True
