@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
 from functools import lru_cache
 from types import FrameType
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 from asyncgraph._graph.arguments import ATOMS, search
 from asyncgraph._graph.function import Function
@@ -288,7 +288,7 @@ def build_node(
         else:
             dependencies = tuple([value for value in args if type(value) is Delayed]) if count else ()
     # Not by calling the class: `__init__` and its frame are half of what a node costs.
-    node = new_node(Node)
+    node: Delayed[Any] = new_node(Node)
     node._function = function
     node._args = args
     node._kwargs = kwargs or NO_KWARGS
@@ -299,7 +299,7 @@ def build_node(
     # A `Delayed` refuses assignment, which would make setting its own fields through the slots'
     # descriptors three times as slow: it becomes one when it is complete.
     node.__class__ = Delayed
-    return cast("Delayed[Any]", node)
+    return node
 
 
 def _search_arguments(

@@ -86,6 +86,8 @@ class Processes:
             slice_: How long.
         """
         owner, jobs = self._owner, list[_Job]()
+        if self._waits_for_slot():
+            return False
         try:
             while owner.has_call(PROCESS) and not owner.is_stopping:
                 if not self._next_jobs(jobs, slice_):
@@ -96,6 +98,11 @@ class Processes:
         finally:
             self._hand_over(jobs)
         return bool(jobs)
+
+    def _waits_for_slot(self) -> bool:
+        """Whether there is not even a share of a slot, as has been found out before: it is woken for one."""
+        slots = self._owner.lanes[PROCESS].slots
+        return self._units < _SLOT // 2 and bool(self._jobs) and self._owner in slots.waiting
 
     @property
     def _executor(self) -> ProcessExecutor:

@@ -303,6 +303,11 @@ class Worker:
 
     # -- why it has ended
 
+    @property
+    def is_memory_suspected(self) -> bool:
+        """Whether somebody else has killed it: the system does that when memory is short."""
+        return self.process.was_shot and not self.was_killed
+
     def crash(self, key: str, attempts: int) -> WorkerCrashedError:
         """The error for the call it has died on."""
         again = f", at attempt {attempts}" if attempts > 1 else ""
@@ -314,7 +319,7 @@ class Worker:
             signal=self.process.signal,
             attempts=attempts,
             stderr_tail=report,
-            oom_suspected=self.process.was_shot and not self.was_killed,
+            oom_suspected=self.is_memory_suspected,
         )
 
     def failed_start(self, attempts: int, key: str) -> WorkerStartError:

@@ -47,6 +47,7 @@ class Job:
         timeout: Seconds that a single call may take, or None.
         crash_retries: How often a single call is begun again after its worker has died of it.
         is_isolated: Whether a single call has a worker of its own, which nothing has run in before or after.
+        is_alone: Whether it runs while nothing else does, because it may take much memory.
         attempts: How often a worker has died of it.
         resent: How often a call has been pickled anew, because a worker lacks a module.
         strays: How often a worker has died before it began.
@@ -57,6 +58,7 @@ class Job:
         "attempts",
         "calls",
         "crash_retries",
+        "is_alone",
         "is_isolated",
         "payloads",
         "resent",
@@ -77,6 +79,7 @@ class Job:
         self.timeout: float | None = None
         self.crash_retries = 0
         self.is_isolated = False
+        self.is_alone = False
         self.attempts = 0
         self.resent = 0
         self.strays = 0

@@ -12,7 +12,7 @@ __all__ = ["SHORT", "WINDOW", "is_long", "place_for", "uneven"]
 SHORT = 0.002
 """Seconds: calls that take longer are given to idle workers only, one at a time."""
 
-WINDOW = 0.004
+WINDOW = 0.005
 """Seconds of short calls that a worker has at a time: long beside what it takes to hand some over."""
 
 # Seconds of work that are worth another worker.

@@ -18,10 +18,9 @@ happens inside a worker, and how bytes get there and back, is not known here.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
+import logging
 import os
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
@@ -34,16 +33,19 @@ from asyncgraph.executors.process.connections import Connector, connector_for
 from asyncgraph.executors.process.frames import ATOM, ERROR, HELLO, METER, PASSED, PAYLOAD, PICKLE, REFUSED
 from asyncgraph.executors.process.handle import Segment, Worker
 from asyncgraph.executors.process.job import Job
+from asyncgraph.executors.process.loading import Loading, is_to_be_loaded_apart
 from asyncgraph.executors.process.memory import resident_bytes
 from asyncgraph.executors.process.outcomes import decoded_error, loaded, marshalled, payload_of, take_meter
-from asyncgraph.executors.process.payload import Payload
-from asyncgraph.executors.process.pickling import unpacked
 from asyncgraph.executors.process.placing import is_long, place_for, uneven
 from asyncgraph.executors.process.refusal import Refusal
+from asyncgraph.executors.process.resending import pack_anew
 from asyncgraph.executors.process.sharing import Sharing, is_to_be_shared
 from asyncgraph.executors.process.shipping import Shipping
+from asyncgraph.executors.safe_text import describe_error
 
 __all__ = ["ProcessExecutor"]
+
+logger = logging.getLogger("asyncgraph")
 
 # Seconds that a short call may take until those that wait behind it are taken back; and how often that is
 # looked at meanwhile.
@@ -61,9 +63,6 @@ _STRAYS = 3
 
 # How often a call is pickled anew for a worker that lacks modules.
 _RESENT = 3
-
-# Bytes: pickles of this size, in shared memory, are unpickled in a thread.
-_APART = 1 << 22
 
 # Results stay in shared memory as long as descriptors are lower than this: others need some, too.
 _MOST_DESCRIPTORS = 500
@@ -134,11 +133,13 @@ class ProcessExecutor:
         self._sharing = Sharing(loop, self._on_shared)
         self._workers: set[Worker] = set()
         self._dying: set[Worker] = set()
-        # Threads that unpickle results with large bytes.
-        self._loading: set[threading.Thread] = set()
+        self._loading = Loading(loop, self._see_whether_quiet)
         self._failed_starts = 0
         self._no_start_before = 0.0
         self._is_spawning = False
+        # Whether there is a call that is to run alone; and whether it has been said that workers are missing.
+        self._may_be_alone = False
+        self._has_warned = False
         # How deep in the delivery of outcomes this is, and what is to be called at its end.
         self._delivering = 0
         self._afterwards: dict[Callable[[], None], None] = {}
@@ -239,18 +240,32 @@ class ProcessExecutor:
     def _dispatch(self) -> None:
         """Give waiting calls to workers, and start as many workers as are still missing."""
         waiting = self._waiting
-        while waiting:
+        isolated: list[Segment] = []
+        while waiting and not self._is_on_hold():
             worker, count = place_for(waiting[0], self._workers, self._max_tasks)
-            if worker is None:
+            if worker is not None:
+                piece = waiting[0].split(count) if count < len(waiting[0]) else waiting.popleft()
+                self._give(worker, piece)
+            elif waiting[0].job.is_isolated:
+                isolated.append(waiting.popleft())  # it waits for a new worker, which others need not
+            else:
                 break
-            piece = waiting[0].split(count) if count < len(waiting[0]) else waiting.popleft()
-            self._give(worker, piece)
+        waiting.extendleft(reversed(isolated))
         if not waiting:
             self._even_out()
-        elif not self._is_spawning and self._lacks_workers():
+        elif not self._is_spawning and not self._is_on_hold() and self._lacks_workers():
             # One an iteration of the loop: a start takes milliseconds, and many would hold it.
             self._is_spawning = True
             self._loop.call_soon(self._spawn, context=Context())
+
+    def _is_on_hold(self) -> bool:
+        """Whether nothing may begin now, because a call that needs much memory is to run alone."""
+        if not self._may_be_alone:
+            return False
+        running = [worker.segments[0].job for worker in self._workers if worker.segments]
+        waiting = [segment.job for segment in self._waiting]
+        self._may_be_alone = any(job.is_alone for job in (*running, *waiting))
+        return any(job.is_alone for job in (*running, *waiting[:1])) if running else False
 
     def _give(self, worker: Worker, segment: Segment) -> None:
         job = segment.job
@@ -296,12 +311,20 @@ class ProcessExecutor:
         try:
             worker = Worker(self._loop, self._connect, self.slots, self._on_told, self._on_lost)
         except Exception as error:  # mostly OSError; whatever it is, those who wait must hear of it
-            # With the workers there are, the calls still get done, only later.
-            if not self._workers:
+            if self._workers:
+                self._warn_of_few(describe_error(error))
+            else:
                 self._fail_waiting(functools.partial(verdicts.not_started, error))
             return
         self._workers.add(worker)
         self._dispatch()
+
+    def _warn_of_few(self, reason: str) -> None:
+        """With the workers there are, the calls still get done, only later: that is worth a word, once."""
+        if not self._has_warned:
+            self._has_warned = True
+            few = f"{len(self._workers)} of {self.slots}"
+            logger.warning("no further worker process starts, going on with %s: %s", few, reason)
 
     def _even_out(self) -> None:
         """Nothing waits: give an idle worker half of what another has not begun, if that is worth it."""
@@ -398,34 +421,11 @@ class ProcessExecutor:
         worker.pass_by(1)
         if 0 <= payload.fd < _MOST_DESCRIPTORS and job.keeps_payload(index, step):
             job.ended(index, step, payload, None)
-        elif payload.fd >= 0 and payload.sizes[0] >= _APART:
-            self._load_apart(payload, job, index, step)
+        elif is_to_be_loaded_apart(payload):
+            self._loading.load(payload, job, index, step)
         else:
             job.ended(index, step, *loaded(payload, functools.partial(job.key, index, step)))
         return True
-
-    def _load_apart(self, payload: Payload, job: Job, index: int, step: int) -> None:
-        """Unpickle what holds large bytes in a thread: to copy them would hold the loop."""
-
-        def load() -> None:
-            outcome = [loaded(payload, functools.partial(job.key, index, step), apart=True)]
-            with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits any more
-                self._loop.call_soon_threadsafe(deliver, outcome, context=Context())
-
-        def deliver(outcome: list[tuple[Any, BaseException | None]]) -> None:
-            self._loading.discard(thread)
-            if not self._dying and not self._loading:
-                self._none_dying.set()
-            thread.join()  # it has nothing left to do
-            job.ended(index, step, *outcome.pop())
-
-        thread = threading.Thread(target=load, name="asyncgraph-unpickle", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:  # the system gives no more threads
-            job.ended(index, step, *loaded(payload, functools.partial(job.key, index, step)))
-        else:
-            self._loading.add(thread)
 
     def _take_values(self, worker: Worker, values: list[Any]) -> bool:
         if not worker.segments:
@@ -451,41 +451,17 @@ class ProcessExecutor:
             return False
         stage, place, kind, missing, cause = refusal
         worker.pass_by(1)
-        if missing and not step and stage == "arg-unpickle" and self._is_sent_anew(job, index, missing):
+        is_lacking = bool(missing) and not step and stage == "arg-unpickle"
+        if is_lacking and self._may_resend(job) and pack_anew(self.shipping, job, index, missing):
+            job.resent += 1
             self._waiting.appendleft(Segment(job, index, index + 1))
             return True
         key = job.key(index, step)
         job.ended(index, step, None, Refusal(stage, place, kind, decoded_error(cause, key)).as_error(key))
         return True
 
-    def _is_sent_anew(self, job: Job, index: int, missing: str) -> bool:
-        """Pickle by value what comes from a module that a worker cannot import; whether that can be done."""
-        if self._is_closed or job.verdict is not None or job.resent >= _RESENT * len(job.calls):
-            return False
-        job.resent += 1
-        try:
-            self.shipping.ship_by_value(missing)
-            job.shipped = self.shipping.ship(job.shipped.call, job.shipped.durations)
-            for step in job.steps:
-                step.shipped = self.shipping.ship(step.shipped.call, step.shipped.durations)
-            call = job.calls[index]
-            if not isinstance(call, tuple):
-                self._pack_anew(job, index, call)
-        except Exception:  # it does not go by value either: the first refusal says more
-            return False
-        return True
-
-    def _pack_anew(self, job: Job, index: int, call: bytes | None) -> None:
-        from asyncgraph.executors.process.serialization import pack_arguments, pickled_by_value
-
-        payloads = [*job.payloads] if call is None else [Payload([len(call)], [call]), *job.payloads]
-        attached: list[Payload] = []
-        with pickled_by_value(self.shipping.by_value):
-            payload = pack_arguments(unpacked(payloads[0], payloads[1:], []), attached)
-        if len(payload.sizes) == 1:
-            job.calls[index] = b"".join(payload.stream)
-        else:
-            job.calls[index], job.payloads = None, [payload]
+    def _may_resend(self, job: Job) -> bool:
+        return not self._is_closed and job.verdict is None and job.resent < _RESENT * len(job.calls)
 
     # -- the time that calls take
 
@@ -598,8 +574,7 @@ class ProcessExecutor:
         if worker not in self._dying:
             return  # somebody to whom an outcome was delivered has called `close`
         self._dying.remove(worker)
-        if not self._dying and not self._loading:
-            self._none_dying.set()
+        self._see_whether_quiet()
         not_begun = worker.take_back()
         if not worker.count and not worker.is_ready and not worker.is_leaving:
             self._count_failed_start(worker)
@@ -616,6 +591,10 @@ class ProcessExecutor:
             for segment, error in zip(culprits, errors, strict=True):
                 if error is not None:
                     segment.job.ended(segment.start, segment.step, None, error)
+
+    def _see_whether_quiet(self) -> None:
+        if not self._dying and not self._loading:
+            self._none_dying.set()
 
     def _begin_again(self, worker: Worker, segment: Segment) -> None:
         """Let calls wait that have not begun in a worker that is gone."""
@@ -636,18 +615,21 @@ class ProcessExecutor:
         # A step has not said that it may begin again, nor that those before it may.
         if job.crash_retries >= job.attempts and not segment.step and not self._is_closed:
             job.seconds = None  # others are not to suffer again
+            job.is_alone = worker.is_memory_suspected
+            self._may_be_alone = self._may_be_alone or job.is_alone
             self._waiting.appendleft(segment)
             return None
         return worker.crash(job.key(segment.start, segment.step), job.attempts)
 
     def _count_failed_start(self, worker: Worker) -> None:
         self._failed_starts += 1
-        is_killed = worker.process.was_shot and not worker.was_killed
+        is_killed = worker.is_memory_suspected
         may_fail = _KILLED_STARTS if is_killed else _START_ATTEMPTS
         if self._failed_starts < may_fail:
             return
         if any(each.is_ready for each in self._workers):
             self._no_start_before = self._loop.time() + _START_PAUSE
+            self._warn_of_few(f"the last {self._failed_starts} ended before they were ready")
         else:
             attempts, self._failed_starts = self._failed_starts, 0
             self._fail_waiting(functools.partial(worker.failed_start, attempts))
@@ -680,8 +662,7 @@ class ProcessExecutor:
                     self._settle(worker)
             if self._dying:
                 time.sleep(_POLL_TIME)
-        for thread in list(self._loading):
-            thread.join(_GIVE_UP_TIME)
+        self._loading.join()
 
     # -- delivering
 

@@ -33,7 +33,7 @@ __all__ = ["main"]
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 # Seconds after which the parent is told of outcomes although there are more calls.
-_TELL_AFTER = 0.0015
+_TELL_AFTER = 0.0025
 
 # Types of values that take no memory to speak of.
 _SMALL = frozenset({type(None), bool, int, float, complex})

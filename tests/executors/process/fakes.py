@@ -350,6 +350,9 @@ class World:
         assert self.begun[number, index] <= 1 + job.crash_retries + resent, f"{job.key(index, 0)} began again"
         assert not job.is_cancelled, f"{job.key(index, 0)} began after it was cancelled"
         assert index not in job.outcomes, f"{job.key(index, 0)} began after its outcome"
+        busy = [each for each in self.links if each.running and each.lives and not each.is_over]
+        if job.is_alone or any(self.jobs[each.running[0]].is_alone for each in busy):
+            assert busy == [link], "a call that is to run alone does not"
         if job.is_isolated:
             assert link.begun == 1, "an isolated call began in a worker that had run something"
 

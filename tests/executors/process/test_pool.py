@@ -159,6 +159,89 @@ def test_one_worker_is_retired_for_an_isolated_call(make_world):
     assert all(job.error() is None for job in jobs)
 
 
+def test_others_need_not_wait_for_an_isolated_call(make_world):
+    """While a worker for it is being started, those that are there take what comes after it."""
+    world = make_world(2)
+    held = [world.start() for _ in range(2)]
+    first, second = world.ready(2)
+    for link in (first, second):
+        link.begin()
+    isolated, other = world.start(is_isolated=True), world.start()
+    first.finish()
+    first.tell()
+    assert first.tokens, "the other call has to wait"
+    second.finish()
+    second.tell()
+    world.loop.turn()
+    first.begin()
+    assert second.is_over, "it makes room for a new one"
+    world.finish()
+    assert all(job.error() is None for job in (*held, isolated, other))
+
+
+def test_what_may_have_run_out_of_memory_runs_alone(make_world):
+    """Begun again, it waits for what is running, and all others wait for it."""
+    world = make_world(2)
+    hungry = world.start(crash_retries=1)
+    beside = world.start()
+    first, second = world.ready(2)
+    first.begin()
+    second.begin()
+    first.process.end(number=signal.SIGKILL)
+    first.close_line()
+    world.loop.settle()
+    late = world.start()
+    world.loop.settle()
+    assert not second.tokens
+    assert len(world.live) == 1, "a worker is started for what has to wait anyway"
+    second.finish()
+    second.tell()
+    assert len(second.tokens) == 1
+    second.begin()
+    assert second.running[0] == hungry.number
+    world.loop.settle()
+    assert len(world.live) == 1
+    second.finish()
+    second.tell()
+    world.finish()
+    assert hungry.error() is beside.error() is late.error() is None
+
+
+def test_what_the_pool_has_killed_does_not_run_alone(make_world):
+    """A call that has crashed by itself is begun again beside others."""
+    world = make_world(2)
+    crashing = world.start(crash_retries=1)
+    beside = world.start()
+    first, second = world.ready(2)
+    first.begin()
+    second.begin()
+    first.die()
+    world.loop.settle()
+    (third,) = [link for link in world.ready(2) if link is not second]
+    third.begin()
+    assert third.running[0] == crashing.number
+    world.finish()
+    assert crashing.error() is beside.error() is None
+
+
+def test_it_is_said_once_that_workers_are_missing(make_world, caplog):
+    """Where others still do the work, a start that fails is only worth a warning, and only one."""
+    world = make_world(2)
+    (link,) = (world.start(), world.ready())[1]
+    link.begin()
+    world.spawn_error = OSError("no more processes")
+    for _ in range(3):
+        world.start()
+        world.loop.settle()
+    world.spawn_error = None
+    world.finish()
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("asyncgraph", "WARNING")
+    assert record.getMessage() == (
+        "no further worker process starts, going on with 1 of 2: OSError: no more processes"
+    )
+
+
 def test_a_step_that_crashes_is_not_begun_again(make_world):
     """crash_retries of the first call of a chain say nothing of the steps after it."""
     world = make_world(1)

@@ -9,6 +9,8 @@ way out, no call begins more often than it may, each has one outcome, and none a
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -133,10 +135,10 @@ class PoolMachine(RuleBasedStateMachine):
             link.meter()
             link.tell()
 
-    @rule(pick=picks, is_noticed=st.booleans())
-    def die(self, pick, is_noticed):
+    @rule(pick=picks, is_noticed=st.booleans(), end=st.sampled_from([(1, None), (None, signal.SIGKILL)]))
+    def die(self, pick, is_noticed, end):
         if link := self.link(pick, lambda link: True):
-            link.process.end(1)
+            link.process.end(*end)
             if is_noticed:
                 link.close_line()
 
