@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asyncgraph import errors
+    from asyncgraph._graph.retry import Retry
     from asyncgraph._lazy.compiled import Compiled, Input, compile
     from asyncgraph._lazy.completed import as_completed
     from asyncgraph._lazy.delayed import delayed
@@ -19,6 +20,7 @@ __all__ = [
     "Compiled",
     "Delayed",
     "Input",
+    "Retry",
     "Run",
     "Runtime",
     "as_completed",
@@ -37,6 +39,7 @@ _MODULES = {
     "Compiled": "_lazy.compiled",
     "Delayed": "_lazy.node",
     "Input": "_lazy.compiled",
+    "Retry": "_graph.retry",
     "Run": "_runtime.run",
     "Runtime": "_runtime.runtime",
     "as_completed": "_lazy.completed",

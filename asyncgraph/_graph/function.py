@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from asyncgraph._graph.retry import Retry
+
 __all__ = ["Durations", "Function", "is_async", "name_of", "target_of"]
 
 
@@ -56,6 +58,9 @@ class Function:
         timeout: How many seconds a call may take, or None.
         crash_retries: How often a call is begun again after its worker process has died of it.
         is_isolated: Whether each call has a worker process of its own.
+        retry: When a call that has failed is made again, or None for never.
+        is_abandonable: Whether a run that is cancelled does not wait for the thread of a call.
+        is_special: Whether any of the last five says something: such calls go one by one.
         durations: How long its calls take, as far as is known; the same with other options shares this.
     """
 
@@ -64,13 +69,16 @@ class Function:
         "crash_retries",
         "durations",
         "executor",
+        "is_abandonable",
         "is_async",
         "is_dynamic",
         "is_input",
         "is_isolated",
+        "is_special",
         "is_value",
         "name",
         "nout",
+        "retry",
         "timeout",
     )
 
@@ -88,6 +96,8 @@ class Function:
         timeout: float | None = None,
         crash_retries: int = 0,
         is_isolated: bool = False,
+        retry: Retry | None = None,
+        is_abandonable: bool = False,
         durations: Durations | None = None,
     ) -> None:
         self.call = call
@@ -102,11 +112,9 @@ class Function:
         self.timeout = timeout
         self.crash_retries = crash_retries
         self.is_isolated = is_isolated
-
-    @property
-    def is_special(self) -> bool:
-        """Whether a call of it is to have a worker process for itself while it runs."""
-        return self.timeout is not None or self.crash_retries > 0 or self.is_isolated
+        self.retry = retry
+        self.is_abandonable = is_abandonable
+        self.is_special = bool(timeout or crash_retries or is_isolated or retry or is_abandonable)
 
     def __repr__(self) -> str:
         return f"<{self.name}, executor {self.executor!r}>"

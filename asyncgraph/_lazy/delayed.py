@@ -11,6 +11,7 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from asyncgraph._graph.function import Function, name_of, target_of
 from asyncgraph._graph.node import NO_KWARGS, Node
+from asyncgraph._graph.retry import Retry
 from asyncgraph._lazy.node import Delayed, build_node
 from asyncgraph._lazy.options import Given, Options, options_of
 from asyncgraph._lazy.pickling import load, reference_to
@@ -49,8 +50,10 @@ class DelayedFunction(Generic[P, T]):
         name: str | None = None,
         nout: int | None = None,
         timeout: float | None = None,
+        retries: int | Retry | None = None,
         retries_on_crash: int | None = None,
         isolate: bool | None = None,
+        abandon_on_cancel: bool | None = None,
     ) -> DelayedFunction[P, T]:
         """The same function with other options, as in `fn.options(executor="process")(x)`.
 
@@ -59,14 +62,16 @@ class DelayedFunction(Generic[P, T]):
             name: Likewise.
             nout: Likewise.
             timeout: Likewise.
-            retries_on_crash: Likewise.
+            retries: Likewise; 0 for none.
+            retries_on_crash: Likewise; 0 for none.
             isolate: Likewise.
+            abandon_on_cancel: Likewise.
 
         Raises:
             TypeError: An option is of the wrong type.
             ValueError: An option has a value that cannot be right.
         """
-        given = Options(executor, name, nout, timeout, retries_on_crash, isolate)
+        given = Options(executor, name, nout, timeout, retries, retries_on_crash, isolate, abandon_on_cancel)
         given.check()
         old = self.function
         # To a process and back a call takes longer.
@@ -173,8 +178,10 @@ def delayed(
     name: str | None = None,
     nout: int | None = None,
     timeout: float | None = None,
+    retries: int | Retry | None = None,
     retries_on_crash: int | None = None,
     isolate: bool | None = None,
+    abandon_on_cancel: bool | None = None,
 ) -> Any:
     """Make a function lazy, or wrap a value as a node.
 
@@ -189,11 +196,17 @@ def delayed(
             function can only be on the loop.
         name: What its nodes are called; the first part of their keys.
         nout: How many items the value has, if its node is to be unpacked: `a, b = fn(x)`.
-        timeout: How many seconds a call may take in a worker process, from when it begins there. Then the
-            process is killed, with all that it has started, and the node fails with `NodeTimeoutError`.
+        timeout: How many seconds an attempt may take, from when the call begins. Then a coroutine is
+            cancelled, and a worker process killed with all that it has started; a thread is told, see
+            `check_cancelled`, and waited for. The node fails with `NodeTimeoutError`, unless its value is
+            there by then. A plain function on the loop cannot have one.
+        retries: How often a call that has failed is made again, or a `Retry` that says more. Between two
+            attempts the node holds no slot, thread or task. By default never.
         retries_on_crash: How often a call is begun again after its worker process has died of it. By default
             never: what the call has done by then would be done twice.
         isolate: Whether each call has a worker process that nothing else has run in, or will.
+        abandon_on_cancel: Whether a run that is stopped, or a timeout that has passed, does not wait for the
+            thread of a call. That goes on by itself, keeping its slot; what comes of it is dropped.
 
     Raises:
         TypeError: An option is of the wrong type, or the function is a generator function.
@@ -207,7 +220,7 @@ def delayed(
         >>> await (increment(1) + increment(2))
         5
     """
-    options = Options(executor, name, nout, timeout, retries_on_crash, isolate)
+    options = Options(executor, name, nout, timeout, retries, retries_on_crash, isolate, abandon_on_cancel)
     options.check()
     if value is _NotGiven:
         return functools.partial(delayed, **options._asdict())
@@ -221,8 +234,13 @@ def delayed(
     if callable(value):
         _refuse_generators(value)
         return DelayedFunction(value, options.function(value))
-    for option in ("executor", "timeout", "retries_on_crash", "isolate"):
-        if getattr(options, option) is not None:
+    if inspect.iscoroutine(value):
+        value.close()
+        raise TypeError(
+            "a coroutine runs once, wherever it is awaited: make its function delayed, and call that"
+        )
+    for option, said in options._asdict().items():
+        if said is not None and option not in {"name", "nout"}:
             raise TypeError(f"{option}= is for functions: data does not run anywhere")
     return value_node(value, name, nout, sys._getframe(1))
 

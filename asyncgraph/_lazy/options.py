@@ -6,11 +6,19 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypedDict
 
 from asyncgraph._graph.function import Durations, Function, is_async, name_of
+from asyncgraph._graph.retry import Retry
 from asyncgraph._runtime.options import check_seconds, whole_number
 
 __all__ = ["Given", "Options", "options_of"]
 
 _EXECUTORS = ("loop", "thread", "process")
+
+# Options that mean something to one executor only, and what they are about.
+_NEEDS = (
+    ("retries_on_crash", "process", "worker processes"),
+    ("isolate", "process", "worker processes"),
+    ("abandon_on_cancel", "thread", "threads"),
+)
 
 
 class Given(TypedDict, total=False):
@@ -20,8 +28,10 @@ class Given(TypedDict, total=False):
     name: str | None
     nout: int | None
     timeout: float | None
+    retries: int | Retry | None
     retries_on_crash: int | None
     isolate: bool | None
+    abandon_on_cancel: bool | None
 
 
 class Options(NamedTuple):
@@ -31,8 +41,10 @@ class Options(NamedTuple):
     name: str | None = None
     nout: int | None = None
     timeout: float | None = None
+    retries: int | Retry | None = None
     retries_on_crash: int | None = None
     isolate: bool | None = None
+    abandon_on_cancel: bool | None = None
 
     def check(self) -> None:
         """Raise unless each is right by itself: TypeError for a wrong type, ValueError for a wrong value."""
@@ -48,10 +60,13 @@ class Options(NamedTuple):
         if self.nout is not None:
             whole_number("nout", self.nout, of="number of items")
         check_seconds("timeout", self.timeout)
-        if self.retries_on_crash is not None and self.retries_on_crash != 0:
-            whole_number("retries_on_crash", self.retries_on_crash, of="number of times")
-        if self.isolate is not None and not isinstance(self.isolate, bool):
-            raise TypeError(f"isolate= takes True or False, not {self.isolate!r}")
+        if not isinstance(self.retries, Retry):
+            _check_times("retries", self.retries)
+        _check_times("retries_on_crash", self.retries_on_crash)
+        for option in ("isolate", "abandon_on_cancel"):
+            value = getattr(self, option)
+            if value is not None and not isinstance(value, bool):
+                raise TypeError(f"{option}= takes True or False, not {value!r}")
 
     def over(self, others: Options) -> Options:
         """These, and the others where these say nothing."""
@@ -71,10 +86,14 @@ class Options(NamedTuple):
                 f"{name_of(call)} is a coroutine function, which runs on the event loop: "
                 f"executor={executor!r} is for a plain `def`"
             )
-        if executor != "process":
-            for option in ("timeout", "retries_on_crash", "isolate"):
-                if getattr(self, option):
-                    raise ValueError(f'{option}= is about worker processes: it needs executor="process"')
+        for option, needed, about in _NEEDS:
+            if getattr(self, option) and executor != needed:
+                raise ValueError(f'{option}= is about {about}: it needs executor="{needed}"')
+        if self.timeout and executor == "loop" and not awaits:
+            raise ValueError(
+                f"{name_of(call)} is a plain function on the event loop, which nothing can stop: "
+                'timeout= needs `async def`, or executor="thread" or "process"'
+            )
         return Function(
             call,
             self.name or name_of(call),
@@ -84,6 +103,8 @@ class Options(NamedTuple):
             timeout=self.timeout,
             crash_retries=self.retries_on_crash or 0,
             is_isolated=bool(self.isolate),
+            retry=_retry(self.retries),
+            is_abandonable=bool(self.abandon_on_cancel),
             durations=durations,
         )
 
@@ -95,6 +116,17 @@ def options_of(function: Function) -> Options:
         function.name,
         function.nout,
         function.timeout,
+        function.retry,
         function.crash_retries or None,
         function.is_isolated or None,
+        function.is_abandonable or None,
     )
+
+
+def _check_times(option: str, value: object) -> None:
+    if value is not None and value != 0:
+        whole_number(option, value, of="number of times")
+
+
+def _retry(retries: int | Retry | None) -> Retry | None:
+    return retries if isinstance(retries, Retry) else Retry(1 + retries) if retries else None

@@ -53,6 +53,8 @@ def is_straight(lane_of: Mapping[Function, int]) -> bool:
         lane_of: The lane of each function.
     """
     lanes = set(lane_of.values())
+    if any(function.is_special for function in lane_of):
+        return False
     if lanes <= {INLINE, COROUTINE}:
         return True
     in_threads = [function for function, lane in lane_of.items() if lane == THREAD]
