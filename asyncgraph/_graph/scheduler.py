@@ -9,21 +9,24 @@ States of a task, and the only ways between them::
 
     waiting ──> ready ──> running ──> finished ──> released
        │          │          ├──────> failed
-       │          │          ├──────> waiting       (it returned a node: `expand`)
+       │          │          ├──────> waiting       (it returned a node: `expand`; or it is to be begun
+       │          │          │                      again later: `postpone`)
        │          │          └──────> cancelled     (`stop`)
        ├──────────┴─────────────────> cancelled     (`cancel`)
        ├────────────────────────────> failed        (something it needs has failed)
        ├────────────────────────────> finished      (the node that it returned has)
        └────────────> running                       (it was taken ahead: `take_ahead`)
 
-and back from running to ready, for a task that has not begun after all (`untake`).
+and back from running to ready, for a task that has not begun after all (`untake`), from waiting to ready when
+a pause is over (`go_on`), and from failed and cancelled to waiting or ready, when all is over (`revive`).
 
 Laws, which `validate` checks:
 
-1. A task is waiting exactly while a dependency of it is not finished, and ready from then until it is
-   taken. It is taken once, unless it is given back, consumes once after that, and only then finishes,
-   fails, is stopped or expanded. One that was expanded is not run again.
-2. A result is kept exactly while its task is an output or has a dependent that has not consumed it.
+1. A task is waiting exactly while a dependency of it is not finished, or it was postponed, and ready from
+   then until it is taken. It is taken once, unless it is given back, consumes once after that, and only then
+   finishes, fails, is stopped or expanded. One that was expanded is not run again.
+2. A result is kept exactly while its task is an output or has a dependent that has not consumed it. A task
+   that holds its inputs, because it may be begun again, consumes them when it is over.
 3. A task that can never run is failed or cancelled at once, not when its turn would come. A failed
    one knows the failure that it is behind.
 4. `remaining` counts the tasks that are waiting, ready or running; the run is over when it is zero.
@@ -74,8 +77,11 @@ class Scheduler:
         results: The results of these that are still needed, by task. What is not here is released.
         running: Those of them that are running, and have consumed what they need. The others have finished.
         urgency: All tasks, the one that goes first in front, if that is not the order of their numbers.
+        holds_inputs: Whether all tasks hold their inputs, and keep them if they do not finish, so that it
+            can be revived.
 
     Attributes:
+        holds_inputs: The same.
         state: For each task, one of the states above.
         results: For each finished task, its result; None once it is released.
         behind: For each failed task, the task whose own failure is the reason: itself, or another.
@@ -87,15 +93,19 @@ class Scheduler:
         "_aliases",
         "_dependencies",
         "_dependents",
+        "_holders",
+        "_holds",
         "_is_own",
         "_lanes",
         "_missing",
+        "_postponed",
         "_rank",
         "_task_at",
         "_uses",
         "behind",
         "dependencies",
         "dependents",
+        "holds_inputs",
         "lanes",
         "outputs",
         "producers",
@@ -115,13 +125,17 @@ class Scheduler:
         results: Mapping[int, Any] | None = None,
         running: Sequence[int] = (),
         urgency: Sequence[int] | None = None,
+        *,
+        holds_inputs: bool = False,
     ) -> None:
+        self.holds_inputs = holds_inputs
         whole(self._make(dependencies, dependents, lanes, outputs, begun, results, running, urgency))
 
     @classmethod
-    def in_pieces(cls, *args: Any) -> Pieces[Scheduler]:
+    def in_pieces(cls, *args: Any, holds_inputs: bool = False) -> Pieces[Scheduler]:
         """Make a scheduler in pieces."""
         scheduler = cls.__new__(cls)
+        scheduler.holds_inputs = holds_inputs
         yield from scheduler._make(*args)
         return scheduler
 
@@ -153,6 +167,11 @@ class Scheduler:
                 yield
         for output in self.outputs:
             self._uses[output] += 1
+        # Single tasks that hold their inputs; and whether any do.
+        self._holders: set[int] = set()
+        self._holds = self.holds_inputs
+        # Tasks that wait for nothing but their next attempt.
+        self._postponed: set[int] = set()
         # Waiting tasks that have been taken.
         self._ahead: set[int] = set()
         # For a task that returned a node: the task that computes it. It finishes when that does.
@@ -266,7 +285,8 @@ class Scheduler:
 
     def can_go_ahead(self, task: int) -> bool:
         """Whether the task waits to be called, and has not been taken; what for is not looked at."""
-        return self.state[task] == WAITING and task not in self._ahead and task not in self._aliases
+        is_waiting = self.state[task] == WAITING and task not in self._postponed
+        return is_waiting and task not in self._ahead and task not in self._aliases
 
     def is_alias(self, task: int) -> bool:
         """Whether the task has returned a node, whose result becomes its own."""
@@ -298,8 +318,43 @@ class Scheduler:
 
     def consume(self, task: int) -> None:
         """The task has taken what it needs from the results: drop those that nobody else needs."""
+        if self._holds and (self.holds_inputs or task in self._holders):
+            return  # not before it is over
+        self._give_up(self.dependencies[task])
+
+    def hold_inputs(self, task: int) -> None:
+        """Keep what a task needs until it is over: it may be begun again."""
+        self._holders.add(task)
+        self._holds = True
+
+    def postpone(self, task: int) -> None:
+        """A running task, which holds its inputs, is to be begun again later; nothing behind it is ahead."""
+        self.state[task] = WAITING
+        self._postponed.add(task)
+
+    def go_on(self, task: int) -> None:
+        """The pause of a task that was postponed is over."""
+        self._postponed.remove(task)
+        self._give_back(task)
+
+    def revive(self) -> None:
+        """Let all that has failed or was cancelled be begun after all; all inputs are held."""
+        self.behind.clear()
+        revived = [task for task, state in enumerate(self.state) if state in (FAILED, CANCELLED)]
+        for task in revived:
+            self.state[task] = WAITING
+        self.remaining += len(revived)
+        for task in revived:
+            if self._missing[task] or self.state[task] != WAITING:
+                continue
+            if task in self._aliases:  # what it has returned finished when it was cancelled itself
+                self.finish(task, self.results[self._aliases[task]])
+            else:
+                self._give_back(task)
+
+    def _give_up(self, inputs: tuple[int, ...]) -> None:
         uses, state, results = self._uses, self.state, self.results
-        for dependency in self.dependencies[task]:
+        for dependency in inputs:
             uses[dependency] -= 1
             # As `_release` does, without the call, which a task with a hundred thousand dependencies feels.
             if not uses[dependency] and state[dependency] == FINISHED:
@@ -318,6 +373,8 @@ class Scheduler:
         state, missing, aliases, ahead = self.state, self._missing, self._aliases, self._ahead
         for current in finished:
             self.remaining -= 1
+            if self._holds and (self.holds_inputs or current in self._holders):
+                self._give_up(self.dependencies[current])
             if self._uses[current]:
                 state[current] = FINISHED
                 self.results[current] = result
@@ -340,8 +397,9 @@ class Scheduler:
     def finish_many(self, tasks: Sequence[int], results: Sequence[Any]) -> None:
         """Running tasks have these results: as `finish`, in less than half the time where nothing follows."""
         state, uses, dependents, kept = self.state, self._uses, self.dependents, self.results
+        holds = self._holds
         for task, result in zip(tasks, results, strict=True):
-            if dependents[task]:
+            if dependents[task] or holds:
                 self.finish(task, result)
             elif uses[task]:
                 self.remaining -= 1
@@ -365,11 +423,13 @@ class Scheduler:
         failed = [task]
         self._end(task, FAILED)
         self.behind[task] = origin
+        self._drop_held(task)
         for current in failed:
             for dependent in self.dependents[current]:
                 if self.state[dependent] == WAITING:
                     self._end(dependent, FAILED)
                     self.behind[dependent] = origin
+                    self._holders.discard(dependent)
                     self.consume(dependent)
                     failed.append(dependent)
         return failed[1:]
@@ -377,10 +437,12 @@ class Scheduler:
     def stop(self, task: int) -> None:
         """A running task was stopped, in a run that is cancelled."""
         self._end(task, CANCELLED)
+        self._drop_held(task)
 
     def cancel(self) -> None:
         """Nothing more is to start: whatever is not running yet is cancelled, also what was taken ahead."""
         self._ahead.clear()
+        self._postponed.clear()
         for queue in (*self.ready.values(), *self.producers.values()):
             queue.clear()
         # By operations on bytes, a hundredth of what a loop takes; only results, and what will be one, are
@@ -389,7 +451,7 @@ class Scheduler:
         for task in aliases:  # it has consumed what else it is a dependent of
             if states[task] == WAITING:
                 self.consume(task)
-        for kind in (FINISHED, RUNNING):
+        for kind in () if self.holds_inputs else (FINISHED, RUNNING):
             task = states.find(kind)
             while task >= 0:
                 for dependent in self.dependents[task]:
@@ -434,11 +496,16 @@ class Scheduler:
         self._append(dependencies, lanes)
         self._aliases[task] = root
         self.state[task] = WAITING
+        # It has been called, and is not called again.
+        inputs = self.dependencies[task] if self.holds_inputs or task in self._holders else ()
+        self._holders.discard(task)
         ended = []
         for new in range(first, first + len(lanes)):
             if dependencies[new - first]:
                 ended += self._connect(new, dependencies[new - first])
-        return ended + self._connect(task, (root,))
+        ended += self._connect(task, (root,))
+        self._give_up(inputs)
+        return ended
 
     def final(self, task: int) -> int:
         """The task whose outcome is the outcome of `task`: itself, unless it returned a node."""
@@ -484,6 +551,12 @@ class Scheduler:
         else:
             insort(producers, rank)
 
+    def _drop_held(self, task: int) -> None:
+        """A task is over that may have held its inputs for itself; where all do, they keep them."""
+        if task in self._holders and not self.holds_inputs:
+            self._holders.remove(task)
+            self._give_up(self.dependencies[task])
+
     def _release(self, task: int) -> None:
         # Also called for a task that failed or was cancelled, which has no result to drop.
         if self.state[task] == FINISHED:
@@ -496,11 +569,13 @@ class Scheduler:
 
     def _leads_to(self, task: int, starts: list[int]) -> bool:
         """Whether one of `starts`, all unfinished tasks between, waits for `task`."""
+        # What has failed may be revived, and waits then.
+        waits = (WAITING, FAILED) if self.holds_inputs else (WAITING,)
         seen = set(starts)
         for current in starts:
             if current == task:
                 return True
-            if self.state[current] == WAITING:
+            if self.state[current] in waits:
                 new = [each for each in self.dependencies[current] if each not in seen]
                 seen.update(new)
                 starts.extend(new)
@@ -540,7 +615,7 @@ class Scheduler:
             self._uses[dependency] += 1
             if self.state[dependency] == FAILED:
                 failed = self.behind[dependency]
-            elif self.state[dependency] != FINISHED:
+            if self.state[dependency] != FINISHED:
                 self._missing[task] += 1
         if failed is not None:
             self.consume(task)
@@ -587,7 +662,7 @@ class Scheduler:
     def _validate_task(self, task: int, state: str) -> None:
         missing = [each for each in self.dependencies[task] if self.state[each] in (WAITING, READY, RUNNING)]
         about = f"task {task} is {state}"
-        if state == "waiting":
+        if state == "waiting" and task not in self._postponed:
             assert missing, f"{about}, but nothing it needs is missing"
             assert len(missing) == self._missing[task], f"{about}: {self._missing[task]} counted as missing"
         if state in ("ready", "running", "finished", "released"):

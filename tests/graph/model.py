@@ -20,8 +20,13 @@ LANES = (0, 1, 2)
 class Pair:
     """A scheduler and its model, driven together; every event checks that they agree."""
 
-    def __init__(self, dependencies, lanes, outputs):
-        self.scheduler = Scheduler(dependencies, dependents_of(dependencies), lanes, outputs)
+    def __init__(self, dependencies, lanes, outputs, holders=(), *, holds_inputs=False):
+        self.holds_inputs, self.holders, self.postponed = holds_inputs, set(holders), set()
+        self.scheduler = Scheduler(
+            dependencies, dependents_of(dependencies), lanes, outputs, holds_inputs=holds_inputs
+        )
+        for task in holders:
+            self.scheduler.hold_inputs(task)
         self.dependencies = list(dependencies)
         self.lanes = list(lanes)
         # Sorting by this gives the order in which ready tasks are begun.
@@ -91,6 +96,31 @@ class Pair:
         self.running |= begun
         self.agree("finish", task)
 
+    def postpone(self, task):
+        """Let a task that holds its inputs be begun again later."""
+        self.untake_behind(task)
+        self.scheduler.postpone(task)
+        self.running.remove(task)
+        self.consumed.remove(task)
+        self.postponed.add(task)
+        self.agree("postpone", task)
+
+    def go_on(self, task):
+        """End the pause of a task."""
+        self.scheduler.go_on(task)
+        self.postponed.remove(task)
+        self.agree("go_on", task)
+
+    def revive(self):
+        """Let all that failed or was cancelled be begun after all."""
+        self.scheduler.revive()
+        self.consumed -= self.failed | self.cancelled
+        for tasks in (self.failed, self.cancelled, self.own_failures):
+            tasks.clear()
+        self.is_over = False
+        self.settle()
+        self.agree("revive")
+
     def fail(self, task):
         """Fail a task; everything that waits for it must fail."""
         self.untake_behind(task)
@@ -106,6 +136,7 @@ class Pair:
         self.scheduler.cancel()
         self.cancelled |= self.waiting() | {task for lane in LANES for task in self.ready(lane)}
         self.ahead.clear()
+        self.postponed.clear()
         self.is_over = True
         self.agree("cancel")
 
@@ -136,6 +167,7 @@ class Pair:
             return
         ended = self.scheduler.expand(task, dependencies, lanes, root)
         self.running.remove(task)
+        self.holders.discard(task)
         self.dependencies[task] = (root,)
         self.alias[task] = root
         self.dependencies += dependencies
@@ -146,7 +178,9 @@ class Pair:
         self.agree("expand", task)
 
     def drain(self):
-        """Let everything that can run do so; nothing may be left over."""
+        """Let everything that can run do so; nothing may be left over, and what is revived runs, too."""
+        for task in list(self.postponed):
+            self.go_on(task)
         self.begin_all()
         while self.running:
             task = min(self.running)
@@ -158,6 +192,9 @@ class Pair:
         assert self.finished | self.failed | self.cancelled == set(range(len(self.dependencies)))
         for output in self.kept & self.finished:
             assert self.scheduler.results[output] == self.value_of(output)
+        if self.can_revive():
+            self.revive()
+            self.drain()
 
     def begin_all(self):
         """Begin all that is ready."""
@@ -193,7 +230,8 @@ class Pair:
 
     def waiting(self):
         """Those that something keeps from being ready."""
-        return {task for task in self.not_begun() if not set(self.dependencies[task]) <= self.finished}
+        missing = {task for task in self.not_begun() if not set(self.dependencies[task]) <= self.finished}
+        return missing | self.postponed
 
     def ready(self, lane):
         """Those of a lane that nothing keeps."""
@@ -202,12 +240,22 @@ class Pair:
     def can_go_ahead(self):
         """Those that wait to be called, and for nothing but tasks that have been taken."""
         in_hand = self.finished | self.running | self.ahead
-        waiting = self.waiting() - self.ahead - self.alias.keys()
+        waiting = self.waiting() - self.ahead - self.alias.keys() - self.postponed
         return {task for task in waiting if set(self.dependencies[task]) <= in_hand}
 
     def can_go_back(self):
         """Those that have been taken and have not begun, in a run that goes on."""
         return set() if self.is_over else (self.running - self.consumed) | self.ahead
+
+    def can_be_postponed(self):
+        """Those that have been begun and hold their inputs, in a run that goes on."""
+        taken = self.running & self.consumed
+        return set() if self.is_over else taken if self.holds_inputs else taken & self.holders
+
+    def can_revive(self):
+        """Whether all is over, and not all has finished, and has kept what it needs."""
+        ended = self.ended() == set(range(len(self.dependencies)))
+        return self.holds_inputs and ended and bool(self.failed | self.cancelled)
 
     def ahead_behind(self, task):
         """Those taken ahead that wait for a task, through any number of others."""
@@ -216,7 +264,8 @@ class Pair:
 
     def waits_for(self, task, other):
         """Whether a task is another, or waits for it through any number of others."""
-        if task == other or task not in self.waiting():
+        waiting = self.waiting() | (self.failed if self.holds_inputs else set())
+        if task == other or task not in waiting:
             return task == other
         return any(self.waits_for(each, other) for each in self.dependencies[task])
 
@@ -235,7 +284,10 @@ class Pair:
     def is_kept(self, task):
         """Whether somebody still needs the result of a finished task."""
         users = {each for each, needs in enumerate(self.dependencies) if task in needs}
-        return task in self.kept or bool(users - self.ended() - (self.consumed - self.alias.keys()))
+        if self.holds_inputs:
+            return task in self.kept or bool(users - self.finished)
+        have_taken = self.consumed - self.alias.keys() - self.holders
+        return task in self.kept or bool(users - self.ended() - have_taken)
 
     def state_of(self, task):
         """The state that a task must be in."""
@@ -260,7 +312,7 @@ class Pair:
         assert self.failed == scheduler.behind.keys()
         assert set(scheduler.behind.values()) <= self.own_failures
         assert all(scheduler.behind[task] == task for task in self.own_failures)
-        may_go = self.waiting() - self.ahead - self.alias.keys()
+        may_go = self.waiting() - self.ahead - self.alias.keys() - self.postponed
         assert {task for task in tasks if scheduler.can_go_ahead(task)} == may_go
         missing = [sum(each not in self.finished for each in self.dependencies[task]) for task in tasks]
         assert all(scheduler.missing(task) == missing[task] for task in self.waiting())
@@ -284,6 +336,7 @@ class Pair:
             scheduler.behind,
             scheduler.remaining,
             sorted(scheduler._ahead),
+            sorted(scheduler._postponed),
         )
 
     # -- what may happen next
@@ -299,7 +352,10 @@ class Pair:
             *(["finish", "fail"] if taken else []),
             *(["expand"] if taken and not self.is_over else []),
             *(["stop"] if taken and self.is_over else []),
-            *(["give_up"] if self.kept & (self.finished | self.failed) else []),
+            *(["postpone"] if self.can_be_postponed() else []),
+            *(["go_on"] if self.postponed else []),
+            *(["revive"] if self.can_revive() else []),
+            *(["give_up"] if self.kept & (self.finished | self.failed) and not self.holds_inputs else []),
             *(["cancel"] if not self.is_over else []),
         ]
 

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from tests.graph.model import LANES, Pair
 
 KINDS = ["take", "consume", "finish", "fail", "cancel", "stop", "give_up", "expand", "refuse"]
-KINDS += ["take_ahead", "untake", "untake_behind"]
+KINDS += ["take_ahead", "untake", "untake_behind", "postpone", "go_on", "revive"]
 
 
 class Machine(RuleBasedStateMachine):
@@ -27,7 +27,9 @@ class Machine(RuleBasedStateMachine):
         dependencies = [drawn_dependencies(data, list(range(task))) for task in range(count)]
         lanes = data.draw(st.lists(st.sampled_from(LANES), min_size=count, max_size=count), label="lanes")
         outputs = data.draw(st.sets(st.integers(0, count - 1), min_size=1), label="outputs")
-        self.pair = Pair(dependencies, lanes, outputs)
+        holders = data.draw(st.sets(st.integers(0, count - 1)), label="holders")
+        holds_inputs = data.draw(st.booleans(), label="holds inputs")
+        self.pair = Pair(dependencies, lanes, outputs, holders, holds_inputs=holds_inputs)
 
     def can(event):
         """Restrict a rule to when its event is legal."""
@@ -83,6 +85,24 @@ class Machine(RuleBasedStateMachine):
         lanes = data.draw(st.lists(st.sampled_from(LANES), min_size=count, max_size=count))
         pair.expand(task, new, lanes, drawn(data, {*nameable, *range(first, first + count)}))
 
+    @can("postpone")
+    @rule(data=st.data())
+    def postpone(self, data):
+        """Let any running task that holds its inputs wait for another attempt."""
+        self.pair.postpone(drawn(data, self.pair.can_be_postponed()))
+
+    @can("go_on")
+    @rule(data=st.data())
+    def go_on(self, data):
+        """Let any of these be begun again."""
+        self.pair.go_on(drawn(data, self.pair.postponed))
+
+    @can("revive")
+    @rule()
+    def revive(self):
+        """Begin what is left of a run that is over."""
+        self.pair.revive()
+
     @can("stop")
     @rule(data=st.data())
     def stop(self, data):
@@ -129,9 +149,11 @@ def random_history(seed, pair_of=Pair):
     count = dice.randint(1, 40)
     dependencies = [some(dice, range(task)) for task in range(count)]
     outputs = dice.sample(range(count), dice.randint(1, count))
-    pair = pair_of(dependencies, [dice.choice(LANES) for _ in range(count)], outputs)
+    lanes = [dice.choice(LANES) for _ in range(count)]
+    holders = dice.sample(range(count), dice.randint(0, count // 2))
+    pair = pair_of(dependencies, lanes, outputs, holders, holds_inputs=dice.random() < 0.4)
     weights = {"take": 6, "take_ahead": 4, "consume": 6, "finish": 5, "stop": 5}
-    weights |= {"fail": 0.3, "expand": 1, "cancel": 0.2}
+    weights |= {"fail": 0.3, "expand": 1, "cancel": 0.2, "go_on": 2}
     for _ in range(150):
         events = pair.possible()
         (event,) = dice.choices(events, [weights.get(event, 1) for event in events])
@@ -149,8 +171,12 @@ def happen(dice, pair, event):
         pair.take_ahead(dice.choice(sorted(pair.can_go_ahead())))
     elif event == "untake":
         pair.untake(dice.choice(sorted(pair.can_go_back())))
-    elif event == "cancel":
-        pair.cancel()
+    elif event in {"cancel", "revive"}:
+        getattr(pair, event)()
+    elif event == "postpone":
+        pair.postpone(dice.choice(sorted(pair.can_be_postponed())))
+    elif event == "go_on":
+        pair.go_on(dice.choice(sorted(pair.postponed)))
     elif event == "consume":
         pair.consume(dice.choice(sorted(pair.running - pair.consumed)))
     elif event == "give_up":
