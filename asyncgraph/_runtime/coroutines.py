@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from asyncgraph._graph.node import NO_KWARGS
+from asyncgraph._runtime.deadline import within_timeout
 from asyncgraph._runtime.lanes import COROUTINE
 from asyncgraph._runtime.owner import Owner
 from asyncgraph._runtime.runner import Home, Runner, failure_in, turn
@@ -222,17 +223,21 @@ class Coroutines:
         owner = self._owner
         while not owner.is_stopping:
             if self.made:
-                return self.made.popleft()
+                made, function, args, kwargs = self.made.popleft()
+                return made, within_timeout(owner.nodes[made], function), args, kwargs
             task = owner.take(COROUTINE)
             if task is None:
                 break
             node = owner.nodes[task]
+            call = node._function.call
+            if node._function.is_special:
+                call = within_timeout(node, call)
             if not node._dependencies:
-                return task, node._function.call, node._args, node._kwargs
+                return task, call, node._args, node._kwargs
             prepared = owner.prepare(task)
             if prepared is not None:
-                function, args, kwargs = prepared
-                return task, function.call, args, kwargs
+                _, args, kwargs = prepared
+                return task, call, args, kwargs
         return None
 
 

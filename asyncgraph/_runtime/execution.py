@@ -32,6 +32,7 @@ from asyncgraph._graph.scheduler import (
 )
 from asyncgraph._runtime import slices
 from asyncgraph._runtime.arguments import resolve_in_order
+from asyncgraph._runtime.attempts import Attempts
 from asyncgraph._runtime.coroutines import Coroutines
 from asyncgraph._runtime.lanes import COROUTINE, EXECUTORS, INLINE, PROCESS, THREAD, Lanes
 from asyncgraph._runtime.notes import add_note, describe, not_run, path_to
@@ -145,6 +146,7 @@ class Execution:
         self._backlogs: list[tuple[Sized, int]] = []
         self.context = contextvars.copy_context()
         self.context.run(_current.set, self)
+        self._attempts = Attempts(self)
         self._coroutines = Coroutines(self)
         self._threads = Threads(self, self._coroutines, stops_at_failure=not keep_going)
         # A copy of the nodes, once functions have returned further ones.
@@ -219,7 +221,8 @@ class Execution:
         """The keys of the nodes that are being computed."""
         in_processes = [] if self._processes is None else self._processes.running()
         in_executors = [*in_processes, *self._threads.running()]
-        return sorted([*self._coroutines.running_keys(), *map(key_of, in_executors)])
+        paused = [f"{key_of(self.nodes[task])} (between attempts)" for task in self._attempts.waiting()]
+        return sorted([*self._coroutines.running_keys(), *map(key_of, in_executors), *paused])
 
     def counts(self) -> list[int]:
         """How many nodes are in each of the scheduler's states."""
@@ -267,7 +270,7 @@ class Execution:
             return
         self.lanes.forget(self)
         steps: list[Callable[[], object]] = [self._stop_straight, self._prepared]
-        steps += [self._threads.halt, self._cancel_tasks]
+        steps += [self._attempts.cancel, self._threads.halt, self._cancel_tasks]
         if self._processes is not None:
             steps.append(self._processes.cancel)
         steps += [self._coroutines.drop, self._coroutines.cancel]
@@ -319,10 +322,19 @@ class Execution:
         scheduler = yield from Scheduler.in_pieces(
             plan.dependencies, plan.dependents, lanes, plan.outputs, begun, known, running, first
         )
+        if any(function.retry is not None for function in self._lane_of):
+            for tasks in cut(range(len(plan.nodes))):
+                self._hold_for_retry(scheduler, tasks)
+                yield
         if not self.is_stopping:
             self.scheduler = scheduler
             self.is_scheduled = True
             self._note_queues()
+
+    def _hold_for_retry(self, scheduler: Scheduler, tasks: Sequence[int]) -> None:
+        for task in tasks:
+            if self.nodes[task]._function.retry is not None:
+                scheduler.hold_inputs(task)
 
     def _stop_straight(self) -> None:
         if self._way is not None:
@@ -454,7 +466,7 @@ class Execution:
 
     def _check_progress(self) -> None:
         """An execution that waits for nothing would wait for ever: rather than hang, say so."""
-        if self._is_busy() or self._is_awake or self.lanes.will_wake(self):
+        if self._is_busy() or self._is_awake or self.lanes.will_wake(self) or self._attempts.waiting():
             return
         if self.scheduler.remaining:
             raise AssertionError(f"{self.scheduler.remaining} tasks remain, and it waits for nothing")
@@ -521,7 +533,7 @@ class Execution:
             self.scheduler.stop(task)
             self._give_up(error)
         elif error is not None:
-            self._fail(task, lane, error)
+            self._fail_or_try_again(task, lane, error)
         elif isinstance(value, Node):
             self._expand(task, lane, value)
         else:
@@ -563,9 +575,14 @@ class Execution:
             message = f"asyncgraph: node {key} failed while its run was being cancelled"
             self.loop.call_exception_handler({"message": message, "exception": error})
 
+    def _fail_or_try_again(self, task: int, lane: int, error: BaseException) -> None:
+        retry = self.nodes[task]._function.retry
+        if retry is None or not self._attempts.try_again(task, error, retry):
+            self._fail(task, lane, error)
+
     def _fail(self, task: int, lane: int, error: BaseException) -> None:
         path = path_to(task, self.nodes, self.scheduler)
-        describe(error, self.nodes[task], path, EXECUTORS[lane])
+        describe(error, self.nodes[task], path, EXECUTORS[lane], self._attempts.failed(task))
         self._errors[task] = error
         failed = [task, *self.scheduler.fail(task)]
         if self._keep_going and isinstance(error, Exception):
@@ -613,6 +630,7 @@ class Execution:
             return
         self._own_nodes.extend(new)
         number.update(added)
+        self._hold_for_retry(scheduler, range(first, len(self.nodes)))
         self._note_queues()
         self._announce(ended)
 
@@ -693,7 +711,7 @@ class Execution:
             self.is_scheduled = False
             del self.scheduler
         # These refer to this: they would keep each other alive.
-        del self._coroutines, self._threads, self._processes, self.slice
+        del self._attempts, self._coroutines, self._threads, self._processes, self.slice
         if hasattr(self, "_plan"):
             del self._plan
         del self.nodes, self._number, self._lane_of, self._on_output, self._on_over

@@ -16,6 +16,9 @@ __all__ = ["add_note", "describe", "not_run", "path_to"]
 # A path is cut in the middle beyond this many keys: the requested output and the failure tell most.
 _LONGEST_PATH = 12
 
+# So many earlier attempts are told of.
+_FEW = 5
+
 _START = "asyncgraph: node "
 _BUILT = "\n  built at:  "
 
@@ -35,8 +38,17 @@ def path_to(task: int, nodes: Sequence[Node[Any]], scheduler: Scheduler) -> tupl
     return (*start, f"… {len(numbers) - 2 * half} more …", *end)
 
 
-def describe(error: BaseException, node: Node[Any], path: tuple[str, ...], executor: str) -> None:
+def describe(
+    error: BaseException, node: Node[Any], path: tuple[str, ...], executor: str, failed: Sequence[str] = ()
+) -> None:
     """Add to `error` the note that says which node failed; asyncgraph's own errors get attributes too.
+
+    Args:
+        error: What the node has failed with.
+        node: The node.
+        path: The keys from the requested output down to it.
+        executor: Where it has run.
+        failed: What earlier attempts have failed with.
 
     An exception object that is raised again and again, as one kept in a variable of a module, has one
     note for each place where nodes that raise it are built, and so does not grow.
@@ -44,7 +56,12 @@ def describe(error: BaseException, node: Node[Any], path: tuple[str, ...], execu
     name, key = node._function.name, key_of(node)
     if isinstance(error, AsyncgraphError) and error.key is None:
         error.node, error.key, error.path = name, key, path
-    first = f"{_START}{key} ({name}) failed, {executor} executor, attempt 1"
+    first = f"{_START}{key} ({name}) failed, {executor} executor, attempt {1 + len(failed)}"
+    before = "".join(
+        f"\n  attempt {number}: {what}"
+        for number, what in enumerate(failed, 1)
+        if number > len(failed) - _FEW
+    )
     wanted = f"\n  wanted by: {' <- '.join(path)}" if len(path) > 1 else ""
     site = site_of(node)
     built = f"{_BUILT}{site.file}:{site.line}, in {site.function}" if site is not None else ""
@@ -52,7 +69,7 @@ def describe(error: BaseException, node: Node[Any], path: tuple[str, ...], execu
         notes = getattr(error, "__notes__", None)
         if isinstance(notes, list):
             notes[:] = [each for each in notes if not _is_about(each, name, built)]
-    add_note(error, first + wanted + built)
+    add_note(error, first + before + wanted + built)
 
 
 def add_note(error: BaseException, note: str) -> None:
@@ -65,7 +82,8 @@ def _is_about(note: object, name: str, built: str) -> bool:
     """Whether a note tells of a node with this name, built at this place."""
     if not isinstance(note, str) or not note.startswith(_START):
         return False
-    return f" ({name}) failed, " in note and note.endswith(built or "attempt 1")
+    is_built_there = note.endswith(built) if built else _BUILT not in note
+    return f" ({name}) failed, " in note and is_built_there
 
 
 def not_run(node: Node[Any], path: tuple[str, ...], failed: Node[Any], why: BaseException) -> DependencyError:

@@ -303,7 +303,12 @@ class Processes:
         if scheduler.lanes[follower] != PROCESS or len(scheduler.dependencies[follower]) != 1:
             return None
         function = self._owner.nodes[follower]._function
-        if function.crash_retries or function.is_isolated or not scheduler.can_go_ahead(follower):
+        if (
+            function.crash_retries
+            or function.is_isolated
+            or function.retry
+            or not scheduler.can_go_ahead(follower)
+        ):
             return None
         return follower
 

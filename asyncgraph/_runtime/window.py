@@ -68,7 +68,8 @@ _SMALL = frozenset({type(None), bool, int, float})
 def seconds_in_window(function: Function) -> float | None:
     """How long a call takes, if it is known to be too short to go to a thread alone; else None."""
     mean = function.durations.mean
-    return None if mean is None or mean >= _SHORT or function.is_dynamic else mean
+    goes_alone = function.is_dynamic or function.is_special
+    return None if mean is None or mean >= _SHORT or goes_alone else mean
 
 
 def room_for(threads: int) -> float:
