@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from asyncgraph._lazy.handwritten import from_graph
     from asyncgraph._lazy.node import Delayed
     from asyncgraph._runtime.front import compute, run, start
+    from asyncgraph._runtime.remains import Failure
     from asyncgraph._runtime.run import Run
     from asyncgraph._runtime.runtime import Runtime
 
 __all__ = [
     "Compiled",
     "Delayed",
+    "Failure",
     "Input",
     "Retry",
     "Run",
@@ -38,6 +40,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "Compiled": "_lazy.compiled",
     "Delayed": "_lazy.node",
+    "Failure": "_runtime.remains",
     "Input": "_lazy.compiled",
     "Retry": "_graph.retry",
     "Run": "_runtime.run",

@@ -339,18 +339,31 @@ class Scheduler:
 
     def revive(self) -> None:
         """Let all that has failed or was cancelled be begun after all; all inputs are held."""
+        whole(self.revive_in_pieces())
+
+    def revive_in_pieces(self) -> Pieces[None]:
+        """The same, in pieces."""
         self.behind.clear()
-        revived = [task for task, state in enumerate(self.state) if state in (FAILED, CANCELLED)]
-        for task in revived:
-            self.state[task] = WAITING
+        revived: list[int] = []
+        for tasks in cut(range(len(self.state))):
+            revived += [task for task in tasks if self.state[task] in (FAILED, CANCELLED)]
+            yield
+        for tasks in cut(revived):
+            for task in tasks:
+                self.state[task] = WAITING
+            yield
         self.remaining += len(revived)
-        for task in revived:
-            if self._missing[task] or self.state[task] != WAITING:
-                continue
-            if task in self._aliases:  # what it has returned finished when it was cancelled itself
-                self.finish(task, self.results[self._aliases[task]])
-            else:
-                self._give_back(task)
+        for tasks in cut(revived):
+            for task in tasks:
+                if not self._missing[task] and self.state[task] == WAITING:
+                    self._revive(task)
+            yield
+
+    def _revive(self, task: int) -> None:
+        if task in self._aliases:  # what it has returned finished when it was cancelled itself
+            self.finish(task, self.results[self._aliases[task]])
+        else:
+            self._give_back(task)
 
     def _give_up(self, inputs: tuple[int, ...]) -> None:
         uses, state, results = self._uses, self.state, self.results

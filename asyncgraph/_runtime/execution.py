@@ -38,6 +38,7 @@ from asyncgraph._runtime.lanes import COROUTINE, EXECUTORS, INLINE, PROCESS, THR
 from asyncgraph._runtime.notes import add_note, describe, not_run, path_to
 from asyncgraph._runtime.owner import Resolved
 from asyncgraph._runtime.planning import done_in
+from asyncgraph._runtime.remains import Remains
 from asyncgraph._runtime.slices import Slice
 from asyncgraph._runtime.straight import UNUSUAL
 from asyncgraph._runtime.threads import Threads
@@ -89,6 +90,8 @@ class Execution:
         on_output: Told about each output, in order of arrival, with its value or error; values are not
             kept then. None keeps them for `final_value_of`.
         on_over: Called, once, when the execution is over.
+        is_resumable: Whether it is to leave something that another can go on with, if it does not finish.
+        remains: What another execution has left: it goes on with that, and makes no plan.
 
     Attributes:
         nodes: The nodes, by the scheduler's numbers.
@@ -113,6 +116,8 @@ class Execution:
         keep_going: bool,
         on_output: OnOutput | None,
         on_over: Callable[[], None],
+        is_resumable: bool = False,
+        remains: Remains | None = None,
     ) -> None:
         self.nodes = requested
         self.scheduler: Scheduler
@@ -125,10 +130,13 @@ class Execution:
         self._plan: Plan
         self._number: dict[Node[Any], int] = {}
         self._lane_of: dict[Function, int] = {}
+        self._is_resumable = is_resumable
         self._keep_going = keep_going
         self._on_output = on_output
         self._on_over = on_over
         self._errors: dict[int, BaseException] = {}
+        # The task whose failure it was stopped for.
+        self._failed: int | None = None
         # Process calls, if there are any; and the slots of each lane that it has.
         self._processes: Processes | None = None
         self._held = dict.fromkeys(lanes.with_slots, 0)
@@ -155,7 +163,9 @@ class Execution:
         self._way: Way | None = None
         # What has to be done first, in pieces: to plan, or to make a scheduler; and what becomes known
         # meanwhile.
-        self._preparation: Pieces[None] | None = self._prepare(planning, given)
+        self._preparation: Pieces[None] | None = (
+            self._prepare(planning, given) if remains is None else self._revive(remains)
+        )
         self._early: deque[tuple[int, int, Any, BaseException | None]] = deque()
         try:
             self._go_on_preparing()
@@ -189,13 +199,29 @@ class Execution:
         self._plan = plan = yield from planning
         self.nodes = plan.nodes
         self._lane_of = {function: self.lanes.number_of(function) for function in plan.functions}
-        if self._on_output is not None or not is_straight(self._lane_of):
+        if self._on_output is not None or self._is_resumable or not is_straight(self._lane_of):
             yield from self._schedule(len(given), [], given)
             return
         if not plan.is_tree:
             yield from plan.last_uses_in_pieces()
         if not self.is_stopping:
             self._way = Way(self, plan, given, self._lane_of, self._coroutines, self._threads)
+
+    def _revive(self, remains: Remains) -> Pieces[None]:
+        """Go on with what another execution has left."""
+        scheduler = remains.scheduler
+        yield from scheduler.revive_in_pieces()
+        if not self.is_stopping:
+            self.nodes, self._number = remains.nodes, remains.number
+            self.scheduler = scheduler
+            self.is_scheduled = True
+            self._note_queues()
+
+    def remains(self) -> Remains | None:
+        """What there is by now, if that is kept for others to go on with; not a copy."""
+        if not (self._is_resumable and self.is_scheduled) or self._is_broken:
+            return None
+        return Remains(self.nodes, self._number, self.scheduler, self._errors)
 
     def work_as_runner(self) -> Coroutine[Any, Any, None]:
         """What a further runner for coroutines is to do."""
@@ -320,7 +346,15 @@ class Execution:
             yield
         first = yield from urgency(plan, self.lanes, self._lane_of)
         scheduler = yield from Scheduler.in_pieces(
-            plan.dependencies, plan.dependents, lanes, plan.outputs, begun, known, running, first
+            plan.dependencies,
+            plan.dependents,
+            lanes,
+            plan.outputs,
+            begun,
+            known,
+            running,
+            first,
+            holds_inputs=self._is_resumable,
         )
         if any(function.retry is not None for function in self._lane_of):
             for tasks in cut(range(len(plan.nodes))):
@@ -527,7 +561,7 @@ class Execution:
             if self._on_output is not None:
                 self._announce(finished)
         elif self.is_stopping:
-            self._settle_stopped(task, value, error)
+            self._settle_stopped(task, lane, value, error)
         elif isinstance(error, asyncio.CancelledError):
             # Not by us: the loop is being shut down, and cancels all of its tasks.
             self.scheduler.stop(task)
@@ -552,11 +586,18 @@ class Execution:
         for task, value in zip(tasks, values, strict=True):
             self.settle(task, lane, value, None)
 
-    def _settle_stopped(self, task: int, value: Any, error: BaseException | None) -> None:
+    def _settle_stopped(self, task: int, lane: int, value: Any, error: BaseException | None) -> None:
+        is_failure = error is not None and not isinstance(error, asyncio.CancelledError)
         if self.is_scheduled:
             is_value = error is None and not issubclass(type(value), UNUSUAL)
-            if is_value and not self._has_cancelled:
-                self.scheduler.finish(task, value)  # what threads have done behind it counts, too
+            # What threads have done behind it counts, too. What comes after that is kept only for a run that
+            # goes on; and what a coroutine returns when it is cancelled is no value.
+            is_late = self._has_cancelled and not (self._is_resumable and lane != COROUTINE)
+            if is_value and not is_late:
+                self.scheduler.finish(task, value)
+            elif error is not None and is_failure and self._is_resumable:
+                self._errors[task] = error
+                self.scheduler.fail(task)
             else:
                 self.scheduler.stop(task)
         else:
@@ -565,15 +606,31 @@ class Execution:
             self._way.done = finished, running - 1
         if type(value) is CoroutineType:
             value.close()
-        if error is None or isinstance(error, asyncio.CancelledError) or error is self.failure:
+        if error is None or not is_failure or error is self.failure:
             return
-        key = key_of(self.nodes[task])
         if self.failure is not None and not isinstance(self.failure, asyncio.CancelledError):
-            about = f"asyncgraph: while the rest was being stopped, node {key} failed too: {safe_repr(error)}"
-            add_note(self.failure, about)
+            self._note_another(task, lane, error)
         else:
-            message = f"asyncgraph: node {key} failed while its run was being cancelled"
+            message = f"asyncgraph: node {key_of(self.nodes[task])} failed while its run was being cancelled"
             self.loop.call_exception_handler({"message": message, "exception": error})
+
+    def _note_another(self, task: int, lane: int, error: BaseException) -> None:
+        """A node has failed in an execution that is being stopped for the failure of another."""
+        first, other = self.failure, self._failed
+        assert first is not None
+        # Of those that have failed by themselves the first one in the graph counts, whichever was told of
+        # first. A coroutine has been cancelled before it failed.
+        if other is not None and task < other and lane != COROUTINE and isinstance(error, Exception):
+            self._describe(error, task, lane)
+            self.failure, self._failed = error, task
+            self._note_failure_too(error, other, first)
+        else:
+            self._note_failure_too(first, task, error)
+
+    def _note_failure_too(self, failure: BaseException, task: int, error: BaseException) -> None:
+        key = key_of(self.nodes[task])
+        about = f"asyncgraph: while the rest was being stopped, node {key} failed too: {safe_repr(error)}"
+        add_note(failure, about)
 
     def _fail_or_try_again(self, task: int, lane: int, error: BaseException) -> None:
         retry = self.nodes[task]._function.retry
@@ -581,14 +638,18 @@ class Execution:
             self._fail(task, lane, error)
 
     def _fail(self, task: int, lane: int, error: BaseException) -> None:
-        path = path_to(task, self.nodes, self.scheduler)
-        describe(error, self.nodes[task], path, EXECUTORS[lane], self._attempts.failed(task))
+        self._describe(error, task, lane)
         self._errors[task] = error
         failed = [task, *self.scheduler.fail(task)]
         if self._keep_going and isinstance(error, Exception):
             self._announce(failed)
         else:
+            self._failed = task if self.failure is None else self._failed
             self._give_up(error)
+
+    def _describe(self, error: BaseException, task: int, lane: int) -> None:
+        path = path_to(task, self.nodes, self.scheduler)
+        describe(error, self.nodes[task], path, EXECUTORS[lane], self._attempts.failed(task))
 
     def _give_up(self, failure: BaseException) -> None:
         if self.failure is None:
@@ -704,7 +765,7 @@ class Execution:
         self._threads.close()
         self._way = None
         self.context = contextvars.Context()
-        self._errors.clear()
+        self._errors = {}
         self.failure = None
         self._others, self._backlogs, self._own_nodes = [], [], None
         if self.is_scheduled:

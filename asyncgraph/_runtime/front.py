@@ -143,7 +143,7 @@ def start(
         3
     """
     check_request((node,), timeout, runtime)
-    return begin(runtime, (node,), timeout=timeout, return_exceptions=return_exceptions)
+    return begin(runtime, (node,), timeout=timeout, return_exceptions=return_exceptions, is_resumable=True)
 
 
 def run(main: Node[T] | Coroutine[Any, Any, T] | Awaitable[T]) -> T:

@@ -32,7 +32,7 @@ from asyncgraph.executors.process.pool import ProcessExecutor
 from asyncgraph.executors.process.refusal import Refusal
 from asyncgraph.executors.process.shipping import Shipped
 
-__all__ = ["Processes"]
+__all__ = ["Processes", "unpacked_result"]
 
 # A slot, in the units in which calls pay for their share of one, and the least that one pays.
 _SLOT = 1024
@@ -267,7 +267,9 @@ class Processes:
         job.crash_retries = function.crash_retries
         job.is_isolated = function.is_isolated
         steps: list[Step] = []
-        while len(job.tasks) < _CHAIN and not job.is_isolated:
+        # Where inputs are held, the values between the steps would be missed.
+        most = 1 if self._owner.scheduler.holds_inputs else _CHAIN
+        while len(job.tasks) < most and not job.is_isolated:
             task = self._follower(job.tasks[-1])
             if task is None:
                 break
@@ -389,12 +391,7 @@ class Processes:
         """
         results = self._owner.scheduler.results
         for task in tasks:
-            payload = results[task]
-            if type(payload) is Payload:
-                results[task], error = loaded(payload, partial(key_of, self._owner.nodes[task]))
-                if error is not None:
-                    results[task] = payload
-                    raise error
+            results[task] = unpacked_result(self._owner.nodes[task], results[task])
 
     def keeps(self, task: int) -> bool:
         """Whether the value of a task is needed by process calls only."""
@@ -405,6 +402,20 @@ class Processes:
         )
         self._has_kept_any = self._has_kept_any or is_kept
         return is_kept
+
+
+def unpacked_result(node: Node[Any], result: Any) -> Any:
+    """The value of a node, if it is still pickled.
+
+    Raises:
+        SerializationError: It does not unpickle.
+    """
+    if type(result) is not Payload:
+        return result
+    value, error = loaded(result, partial(key_of, node))
+    if error is not None:
+        raise error
+    return value
 
 
 class _Job(Job):

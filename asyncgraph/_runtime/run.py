@@ -14,12 +14,16 @@ from asyncgraph._graph.pieces import Pieces
 from asyncgraph._graph.plan import Plan
 from asyncgraph._runtime.execution import Execution, OnOutput, current_execution
 from asyncgraph._runtime.lanes import Lanes
+from asyncgraph._runtime.remains import Failure, Remains, Results
 from asyncgraph._runtime.waiting import until_done
 from asyncgraph.executors.loop import failure_on_loop
 
-__all__ = ["Run", "Statistics", "compute"]
+__all__ = ["BeginAgain", "Failure", "Run", "Statistics", "compute"]
 
 T_co = TypeVar("T_co", covariant=True)
+
+BeginAgain = Callable[..., "Run[Any]"]
+"""Called with the shape, the nodes that were asked for, what is left, and a runtime or None."""
 
 
 class Statistics(NamedTuple):
@@ -64,15 +68,24 @@ class Run(Generic[T_co]):
         *,
         timeout: float | None,
         return_exceptions: bool,
-        on_output: OnOutput | None,
+        on_output: OnOutput | None = None,
+        begin_again: BeginAgain | None = None,
+        remains: Remains | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._shape = shape
+        self._requested = requested
+        self._return_exceptions = return_exceptions
+        # What starts a run that goes on with this one, and with what; None where nothing is kept for that.
+        self._begin_again = begin_again
+        self._remains: Remains | None = None
+        self._was_resumed = False
         self._began = time.monotonic()
         self._ended: float | None = None
         # Why it ends early, if not for the failure of a node: cancelled, or out of time.
         self._interruption: BaseException | None = None
         self._traceback: TracebackType | None = None
+        self._finished: dict[Node[Any], Any] = {}
         self._over: asyncio.Future[T_co] = self._loop.create_future()
         self._waiters: set[asyncio.Future[None]] = set()
         self._callbacks: list[Callable[[Run[T_co]], object]] = []
@@ -84,6 +97,8 @@ class Run(Generic[T_co]):
             keep_going=return_exceptions,
             on_output=on_output,
             on_over=self._conclude,
+            is_resumable=begin_again is not None,
+            remains=remains,
         )
         self._timer = None if timeout is None else self._loop.call_later(timeout, self._expire, timeout)
 
@@ -131,6 +146,94 @@ class Run(Generic[T_co]):
             cancelled=cancelled,
             seconds=(self._ended or time.monotonic()) - self._began,
         )
+
+    @property
+    def results(self) -> Mapping[Node[Any], Any]:
+        """The values that there are by now, by node.
+
+        They are those of the nodes that were asked for, and of those that something still needs: a value is
+        dropped when all that need it have finished. So a run that has failed or was cancelled has all that it
+        takes to go on.
+
+        Raises:
+            RuntimeError: The run was resumed: its values are those of the new run now.
+        """
+        remains = self._kept()
+        if remains is not None:
+            return Results(remains)
+        return self._finished
+
+    @property
+    def failures(self) -> list[Failure]:
+        """What did not finish, and why; empty as long as the run goes on, and if it has finished whole.
+
+        First the nodes that have failed themselves, in the order of the graph; then those that were not run
+        because of that; then those that were cancelled.
+
+        Raises:
+            RuntimeError: The run was resumed.
+        """
+        remains = self._kept() if self._over.done() else None
+        return [] if remains is None else remains.failures()
+
+    def resume(
+        self,
+        *,
+        timeout: float | None = None,
+        return_exceptions: bool | None = None,
+        runtime: Any = None,
+    ) -> Run[T_co]:
+        """Go on with a run that has failed or was cancelled, in a new one: only what is missing is run.
+
+        What has failed is run again, with the same arguments; whatever was wrong may have been put right
+        meanwhile. Functions may have been changed in place (`importlib.reload` makes new ones).
+
+        Args:
+            timeout: As in `start`, for the new run.
+            return_exceptions: Likewise; by default as in this run.
+            runtime: Likewise.
+
+        Raises:
+            RuntimeError: The run is still going on, or has finished, or was resumed before.
+
+        Example:
+            >>> from asyncgraph import delayed, start
+            >>> doors = {"open": False}
+            >>> @delayed
+            ... def enter(name):
+            ...     if not doors["open"]:
+            ...         raise PermissionError(name)
+            ...     return name
+            >>> run = start(enter(delayed("Ada")))
+            >>> try:
+            ...     await run
+            ... except PermissionError:
+            ...     doors["open"] = True
+            ...     print(run.failures)
+            ...     await run.resume()
+            [<Failure enter-1 failed: PermissionError>]
+            'Ada'
+        """
+        if self._begin_again is None:
+            raise RuntimeError("only a run that `start` has made can be resumed")
+        if not self._over.done():
+            raise RuntimeError("this run is still going on: await it, or cancel it and await that, first")
+        remains = self._kept()
+        is_whole = not self._over.cancelled() and self._over.exception() is None
+        if is_whole and remains is None:
+            raise RuntimeError("this run has finished: nothing of it is missing")
+        keep_going = self._return_exceptions if return_exceptions is None else return_exceptions
+        shape, requested = self._shape, self._requested
+        run = self._begin_again(
+            shape, requested, remains, runtime, timeout=timeout, return_exceptions=keep_going
+        )
+        self._was_resumed, self._remains = True, None
+        return run
+
+    def _kept(self) -> Remains | None:
+        if self._was_resumed:
+            raise RuntimeError("this run was resumed: ask the run that `resume` has returned")
+        return self._remains if self._over.done() else self._execution.remains()
 
     def __repr__(self) -> str:
         state = "over" if self._over.done() else "stopping" if self._execution.is_stopping else "running"
@@ -240,13 +343,23 @@ class Run(Generic[T_co]):
             error = failure_on_loop(error, "the requested value")
             self._traceback = error.__traceback__
             self._over.set_exception(error)
-        self._shape = None
+        self._keep_what_is_left()
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
         self._waiters.clear()
         while self._callbacks:
             self._callbacks.pop()(self)
+
+    def _keep_what_is_left(self) -> None:
+        """Keep what is of use to those who ask afterwards."""
+        remains = self._execution.remains()
+        if remains is not None and remains.is_missing_any():
+            self._remains = remains
+        elif self._begin_again is None:
+            self._shape, self._requested = None, ()
+        elif remains is not None:
+            self._finished = {node: self._execution.final_value_of(node) for node in self._requested}
 
     def _final_value(self, item: Any) -> Any:
         value_of = self._execution.final_value_of

@@ -13,7 +13,7 @@ import contextvars
 import inspect
 import os
 import weakref
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +25,7 @@ from asyncgraph._runtime.execution import OnOutput, is_inside
 from asyncgraph._runtime.lanes import Lanes
 from asyncgraph._runtime.options import check_seconds, whole_number
 from asyncgraph._runtime.planning import planned, planning
+from asyncgraph._runtime.remains import Remains
 from asyncgraph._runtime.run import Run, compute
 from asyncgraph.errors import RuntimeClosedError
 from asyncgraph.executors.base import Executor, usable_cores
@@ -130,7 +131,7 @@ class Runtime:
     def start(self, node: Any, *, timeout: float | None = None, return_exceptions: bool = False) -> Run[Any]:
         """The same as `asyncgraph.start(...)`, on this runtime whatever the context."""
         check_request((node,), timeout)
-        return self.begin((node,), timeout=timeout, return_exceptions=return_exceptions)
+        return self.begin((node,), timeout=timeout, return_exceptions=return_exceptions, is_resumable=True)
 
     def begin(
         self,
@@ -139,6 +140,7 @@ class Runtime:
         timeout: float | None = None,
         return_exceptions: bool = False,
         on_output: OnOutput | None = None,
+        is_resumable: bool = False,
     ) -> Run[Any]:
         """Start a run for `nodes`, which `check_request` has seen; for the layer above.
 
@@ -156,12 +158,21 @@ class Runtime:
             shape = search(request, Node, outputs)
         lanes = self._usable_lanes()
         options: dict[str, Any] = {"timeout": timeout, "return_exceptions": return_exceptions}
+        options["begin_again"] = _begin_again if is_resumable else None
         return self._begin(lanes, shape, outputs, planning(outputs), {}, on_output=on_output, **options)
+
+    def go_on(
+        self, shape: Any, requested: Sequence[Node[Any]], remains: Remains | None, **options: Any
+    ) -> Run[Any]:
+        """Start a run that goes on with what another has left, or anew if there is nothing."""
+        lanes = self._usable_lanes()
+        options |= {"remains": remains, "begin_again": _begin_again}
+        return self._begin(lanes, shape, requested, planning(requested), {}, **options)
 
     def begin_plan(self, shape: Any, plan: Plan, given: Mapping[Node[Any], Any], **options: Any) -> Run[Any]:
         """Start a run of a plan with the values of its inputs, for the layer above. Raises as `begin`."""
         lanes = self._usable_lanes()
-        return self._begin(lanes, shape, plan.requested, planned(plan), given, on_output=None, **options)
+        return self._begin(lanes, shape, plan.requested, planned(plan), given, **options)
 
     def _begin(self, *args: Any, **options: Any) -> Run[Any]:
         run: Run[Any] = Run(*args, **options)
@@ -243,6 +254,13 @@ class Runtime:
                 "leave out runtime= to use this loop's own"
             )
         return self._lanes
+
+
+def _begin_again(
+    shape: Any, requested: Any, remains: Any, runtime: Runtime | None, **options: Any
+) -> Run[Any]:
+    check_options(options["timeout"], runtime)
+    return current_runtime(runtime).go_on(shape, requested, remains, **options)
 
 
 def check_options(timeout: object, runtime: object = None) -> None:
