@@ -22,7 +22,9 @@ ROOT = Path(__file__).parent.parent
 PUBLIC = [
     "Compiled",
     "Delayed",
+    "Failure",
     "Input",
+    "Retry",
     "Run",
     "Runtime",
     "as_completed",
@@ -37,7 +39,12 @@ PUBLIC = [
 
 # Where options are given; each must be named by the caller.
 TAKES_OPTIONS = ["Runtime", "as_completed", "compile", "compute", "delayed", "start"]
-METHODS_WITH_OPTIONS = [("Delayed", "compute"), ("Runtime", "compute"), ("Runtime", "start")]
+METHODS_WITH_OPTIONS = [
+    ("Delayed", "compute"),
+    ("Run", "resume"),
+    ("Runtime", "compute"),
+    ("Runtime", "start"),
+]
 
 _BY_KEYWORD = inspect.Parameter.KEYWORD_ONLY
 _BY_POSITION = inspect.Parameter.POSITIONAL_ONLY

@@ -88,8 +88,12 @@ class Retry:
             return isinstance(error, self.on)
         return isinstance(error, Exception) and bool(self.on(error))
 
-    def pause(self, attempt: int) -> float:
+    def pause(self, attempt: int, share: float) -> float:
         """Seconds to wait after the attempt with this number, the first of which is 1.
+
+        Args:
+            attempt: The number.
+            share: A random number from 0 to 1: which share of the longest pause it is to be.
 
         Raises:
             Exception: What the function given as `backoff` raises.
@@ -102,9 +106,7 @@ class Retry:
             return seconds
         # Capped before the power, which would overflow after a thousand attempts.
         longest = min(self.backoff * 2.0 ** min(attempt - 1, 64), self.max_backoff)
-        import random  # takes 2 ms, which is no business of those who never fail
-
-        return random.uniform(0.0, longest)
+        return share * longest
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Retry) and all(

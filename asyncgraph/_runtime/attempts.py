@@ -53,7 +53,7 @@ class Attempts:
         try:
             if not retry.covers(error):
                 return False
-            pause = retry.pause(number)
+            pause = retry.pause(number, _random_share())
         except Exception as fault:  # of the functions that the user has given
             add_note(error, f"asyncgraph: not tried again, because its Retry raised {safe_repr(fault)}")
             return False
@@ -80,3 +80,9 @@ class Attempts:
         del self._timers[task]
         self._owner.scheduler.go_on(task)
         self._owner.wake()
+
+
+def _random_share() -> float:
+    import random  # takes 2 ms, which is no business of those who never fail
+
+    return random.random()

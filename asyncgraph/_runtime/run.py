@@ -85,7 +85,6 @@ class Run(Generic[T_co]):
         # Why it ends early, if not for the failure of a node: cancelled, or out of time.
         self._interruption: BaseException | None = None
         self._traceback: TracebackType | None = None
-        self._finished: dict[Node[Any], Any] = {}
         self._over: asyncio.Future[T_co] = self._loop.create_future()
         self._waiters: set[asyncio.Future[None]] = set()
         self._callbacks: list[Callable[[Run[T_co]], object]] = []
@@ -153,15 +152,13 @@ class Run(Generic[T_co]):
 
         They are those of the nodes that were asked for, and of those that something still needs: a value is
         dropped when all that need it have finished. So a run that has failed or was cancelled has all that it
-        takes to go on.
+        takes to go on. Once it has finished whole, it keeps nothing but what `await run` gives.
 
         Raises:
             RuntimeError: The run was resumed: its values are those of the new run now.
         """
         remains = self._kept()
-        if remains is not None:
-            return Results(remains)
-        return self._finished
+        return {} if remains is None else Results(remains)
 
     @property
     def failures(self) -> list[Failure]:
@@ -219,8 +216,7 @@ class Run(Generic[T_co]):
         if not self._over.done():
             raise RuntimeError("this run is still going on: await it, or cancel it and await that, first")
         remains = self._kept()
-        is_whole = not self._over.cancelled() and self._over.exception() is None
-        if is_whole and remains is None:
+        if not self._requested:
             raise RuntimeError("this run has finished: nothing of it is missing")
         keep_going = self._return_exceptions if return_exceptions is None else return_exceptions
         shape, requested = self._shape, self._requested
@@ -356,10 +352,8 @@ class Run(Generic[T_co]):
         remains = self._execution.remains()
         if remains is not None and remains.is_missing_any():
             self._remains = remains
-        elif self._begin_again is None:
+        elif self._begin_again is None or not (self._over.cancelled() or self._over.exception()):
             self._shape, self._requested = None, ()
-        elif remains is not None:
-            self._finished = {node: self._execution.final_value_of(node) for node in self._requested}
 
     def _final_value(self, item: Any) -> Any:
         value_of = self._execution.final_value_of

@@ -85,7 +85,7 @@ def test_values_that_cannot_be_right_are_refused(option, value, error, message):
         delayed(abs, executor="process").options(**{option: value})
 
 
-@pytest.mark.parametrize("options", [{"timeout": 1}, {"retries_on_crash": 1}, {"isolate": True}])
+@pytest.mark.parametrize("options", [{"retries_on_crash": 1}, {"isolate": True}])
 def test_they_are_for_worker_processes_only(options):
     """Elsewhere they would be promises that cannot be kept."""
     for executor in ("loop", "thread"):

@@ -12,6 +12,7 @@ import pytest
 from asyncgraph import Runtime, compute, delayed, start
 from asyncgraph._runtime import coroutines, execution, slices, straight
 from asyncgraph.executors.thread import ThreadExecutor
+from tests.runtime.background import begin
 from tests.runtime.durations import long, tiny
 
 MANY = 100_000
@@ -207,7 +208,7 @@ async def test_a_slot_is_not_kept_for_plain_functions(monkeypatch):
     for _ in range(2_000):
         node = count(node)
     async with Runtime(concurrency=1), asyncio.timeout(SECONDS):
-        long_one = start(node)
+        long_one = begin(node)
         await turns(20)
         assert long_one.statistics().finished
         assert await one() == 1
@@ -454,7 +455,7 @@ async def test_an_inline_node_may_cancel_its_own_run():
             runs[-1].cancel()
             return result()
 
-        runs.append(start(inc(delayed(cancel_first, executor="loop")())))
+        runs.append(begin(inc(delayed(cancel_first, executor="loop")())))
         with pytest.raises(asyncio.CancelledError):
             await runs[-1]
         assert runs[-1].statistics().finished == 0

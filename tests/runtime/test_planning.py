@@ -256,7 +256,7 @@ async def test_what_is_planned_is_old(monkeypatch, a_piece_a_turn):
 async def test_a_fault_in_planning(monkeypatch, a_piece_a_turn):
     """One of ours, in a later turn, is an InternalError, and the run is over."""
 
-    def fault(*_: Any) -> Any:
+    def fault(*_: Any, **__: Any) -> Any:
         yield
         raise ZeroDivisionError
 

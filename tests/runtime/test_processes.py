@@ -18,6 +18,7 @@ from asyncgraph._runtime.lanes import PROCESS
 from asyncgraph._runtime.processes import Processes
 from asyncgraph.errors import InternalError, NodeTimeoutError, SerializationError
 from asyncgraph.executors.process.pool import ProcessExecutor
+from tests.runtime.background import begin
 
 SECONDS = 20
 
@@ -241,7 +242,7 @@ async def test_a_chain_pays_for_its_long_steps(handed):
     slow = lasting(after_pause, 0.1)
     shorts = [lasting(lambda number=number: number, 1e-5) for number in range(4)]
     async with Runtime(processes=1) as runtime:
-        run = runtime.start([slow(short()) for short in shorts])
+        run = begin([slow(short()) for short in shorts])
         assert runtime._lanes is not None
         most = 0
         while not run.done():
@@ -257,8 +258,8 @@ async def test_a_chain_of_short_calls_shares_a_slot(handed):
     """It pays for each of them, and no more."""
     functions = [lasting(lambda value, number=number: value + number, 1e-5) for number in range(3)]
     async with Runtime(processes=1) as runtime:
-        run = runtime.start([functions[2](functions[1](functions[0](number))) for number in range(1)])
-        assert await run == [3]
+        nodes = [functions[2](functions[1](functions[0](number))) for number in range(1)]
+        assert await runtime.compute(nodes) == [3]
         assert used(runtime) == 0
     assert [len(job.tasks) for jobs in handed for job in jobs] == [3]
     assert handed[0][0].units < 100

@@ -16,11 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncgraph import Runtime, compute, delayed, run, start
+from asyncgraph import Runtime, compute, delayed, run
 from asyncgraph._graph.plan import Plan
 from asyncgraph._runtime import straight, way
 from asyncgraph._runtime.straight import Straight, Stretch, are_tiny
 from asyncgraph.errors import DependencyError
+from tests.runtime.background import begin
 from tests.runtime.durations import long, short, tiny
 
 SECONDS = 20
@@ -232,7 +233,7 @@ async def test_a_slot_that_is_not_needed_any_more():
     # Short, as far as is known: for long ones the scheduler would be asked who goes first.
     wait_for, then = tiny(wait), tiny(end)
     async with Runtime(concurrency=2) as runtime:
-        going = runtime.start([wait_for(held), wait_for(stepped), then()])
+        going = begin([wait_for(held), wait_for(stepped), then()])
         for _ in range(5):  # both slots are taken, and one more is wanted
             await asyncio.sleep(0)
         stepped.set()
@@ -264,7 +265,7 @@ async def test_a_run_that_is_cancelled_at_each_turn(kind):
     """Whenever it is cancelled, a run ends as cancelled, with all its nodes, or had ended before."""
     for turns in range(12):
         node = KINDS[kind]("a", KINDS[kind]("b"), KINDS["later"]("c"))
-        going = start(node)
+        going = begin(node)
         for _ in range(turns):
             await asyncio.sleep(0)
         if going.cancel():
@@ -306,7 +307,7 @@ async def test_a_value_whose_finalizer_cancels_the_run(is_async, shared):
     asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
     for number in range(15):
         cancels_at = number
-        going = start(nodes[-1])
+        going = begin(nodes[-1])
         with pytest.raises(asyncio.CancelledError):
             await going
         assert len(calls) <= 1  # the node that was being begun
@@ -322,7 +323,7 @@ async def test_statistics_on_the_way():
         seen.append(runs[0].statistics())
 
     looking = delayed(look, executor="loop")
-    runs.append(start(looking(looking(looking()))))
+    runs.append(begin(looking(looking(looking()))))
     await runs[0]
     assert [(each.finished, each.running, each.waiting) for each in seen] == [(0, 1, 2), (1, 1, 1), (2, 1, 0)]
     assert runs[0].statistics().finished == 3
@@ -403,7 +404,7 @@ async def test_a_call_that_is_not_tiny_after_all(where):
     call = tiny(delayed(hold, executor="thread"))
     nodes = [call(number) for number in range(50)]
     async with Runtime(threads=2):
-        going = start([call(node) for node in nodes[:where]] + nodes[where:])
+        going = begin([call(node) for node in nodes[:where]] + nodes[where:])
         for _ in range(49):
             await asyncio.to_thread(others.acquire, timeout=SECONDS)
         assert not going.done()
@@ -447,7 +448,7 @@ async def test_what_a_node_in_the_thread_gives(kind, is_left):
 
     before, after = (tiny(delayed(lambda x: x, executor="thread", name=name)) for name in ("before", "after"))
     node = after(tiny(delayed(give, executor="thread"))(before(1)))
-    going = start([node, before(2)], return_exceptions=True)
+    going = begin([node, before(2)], return_exceptions=True)
     if is_left:
         await begun.wait()
         await asyncio.sleep(2 * 0.005)  # the time after which a thread is looked at has to pass
@@ -474,7 +475,7 @@ async def test_a_run_in_a_thread_that_is_cancelled():
 
     function = tiny(delayed(note, executor="thread"))
     async with Runtime(threads=1):
-        going = start([function(number) for number in range(10)])
+        going = begin([function(number) for number in range(10)])
         await begun.wait()
         going.cancel()
         assert not going.done()

@@ -15,11 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncgraph import Runtime, compute, delayed, run, start
+from asyncgraph import Runtime, compute, delayed, run
 from asyncgraph._graph.function import Durations, Function
 from asyncgraph._runtime.window import Meter, Window, hands_for, room_for, seconds_in_window
 from asyncgraph.errors import DependencyError
 from asyncgraph.executors.thread import ThreadExecutor
+from tests.runtime.background import begin
 from tests.runtime.durations import long, short
 
 SECONDS = 20
@@ -86,7 +87,7 @@ async def test_nothing_waits_behind_a_call_that_is_slow(where):
     call = short(delayed(hold, executor="thread"))
     follow = short(delayed(after, executor="thread"))
     async with Runtime(threads=3):
-        going = start([[follow(call(number)) for number in range(100)], INLINE])
+        going = begin([[follow(call(number)) for number in range(100)], INLINE])
         for _ in range(99):
             assert await asyncio.to_thread(others.acquire, timeout=SECONDS)
         assert not going.done()
@@ -144,7 +145,7 @@ async def test_stopping_a_run_while_the_window_is_busy(how):
     function = short(delayed(note, executor="thread"))
     nodes = [function(number) for number in range(50)]
     async with Runtime(threads=1):
-        going = start([nodes, INLINE], timeout=SECONDS)
+        going = begin([nodes, INLINE], timeout=SECONDS)
         await begun.wait()
         if how == "cancel":
             going.cancel()
@@ -338,7 +339,7 @@ async def test_the_outcome_of_a_slow_call_counts_at_once():
 
     call = short(delayed(hold, executor="thread"))
     async with Runtime(threads=1):
-        going = start([hear(call(0)), hear(call(1)), hear(call(2))])
+        going = begin([hear(call(0)), hear(call(1)), hear(call(2))])
         for number, step in enumerate(steps):
             await asyncio.sleep(0.02)  # the time after which a thread is looked at has to pass, a few times
             heard.clear()
@@ -404,7 +405,7 @@ async def test_stopping_a_chain(how):
     for number in range(1, 30):
         node = call(number, node)
     async with Runtime(threads=2):
-        going = start([node, INLINE], timeout=SECONDS)
+        going = begin([node, INLINE], timeout=SECONDS)
         await begun.wait()
         if how == "cancel":
             going.cancel()
@@ -436,7 +437,7 @@ async def test_a_value_whose_finalizer_stops_the_run(which):
     step = short(delayed(lambda *_: None, executor="thread"))
     nodes = [step(step(make(number))) for number in range(20)]
     async with Runtime(threads=2):
-        going = start(nodes)
+        going = begin(nodes)
         with pytest.raises(asyncio.CancelledError):
             await going
         counts = going.statistics()
@@ -450,8 +451,8 @@ async def test_two_runs_share_a_slot():
     for _ in range(3_000):
         node = step(node)
     async with Runtime(threads=1):
-        long_one = start([node, INLINE])
-        short_one = start([step(0), INLINE])
+        long_one = begin([node, INLINE])
+        short_one = begin([step(0), INLINE])
         assert await short_one == [1, 2]
         assert not long_one.done()
         assert await long_one == [3_001, 2]
