@@ -359,7 +359,10 @@ async def test_a_loop_that_has_been_closed(scene):
         loop = asyncio.new_event_loop()
 
         async def leave() -> None:
-            start(delayed(_forever)())
+            begun = asyncio.Event()
+            start([delayed(_forever)(), delayed(begun.set, executor="loop")()])
+            await begun.wait()
+            await asyncio.sleep(0)
 
         loop.run_until_complete(leave())
         loop.close()

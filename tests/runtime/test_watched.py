@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import random
@@ -313,6 +314,19 @@ async def test_runs_inside_a_call_whose_time_is_up():
     assert (ended, one) == (["cleaned up"], 1)
 
 
+async def test_each_attempt_has_its_time(held):
+    """After a timeout a call is made again, if its function says so, with all of its time."""
+    counted: list[int] = []
+
+    def slow_at_first() -> int:
+        counted.append(len(counted))
+        if len(counted) < 3:
+            wait_to_be_told()
+        return len(counted)
+
+    assert await delayed(slow_at_first, executor="thread", timeout=SOON, retries=2)() == 3
+
+
 # -- calls that nobody waits for
 
 
@@ -439,6 +453,65 @@ async def test_the_slot_of_a_call_whose_time_was_up(held):
         error, has_ended = await going_on
     assert type(error) is NodeTimeoutError
     assert has_ended is True
+
+
+async def test_an_attempt_beside_one_that_goes_on(held):
+    """A call that has timed out and goes on keeps its slot, and the next attempt has another."""
+
+    def first_is_held() -> str:
+        return held() if not held.calls else "the next"
+
+    function = delayed(first_is_held, executor="thread", timeout=SOON, retries=1, abandon_on_cancel=True)
+    async with Runtime(threads=2) as runtime:
+        assert await function() == "the next"
+        assert slots_of(runtime).used == 1
+        held.release.set()
+        await until(lambda: slots_of(runtime).used == 0)
+
+
+async def test_stopped_just_when_its_time_is_up(held):
+    """A run that stops at the moment when the call's time is up lets go of the call once."""
+    async with Runtime(threads=1) as runtime:
+        going_on = start(held.node(timeout=LATE))
+        await held.begun.wait()
+        threads = going_on._execution._threads
+        ((task, call),) = threads._alone.items()
+        going_on.cancel()  # which stops it in the next turn
+        threads._strike(task, call)
+        assert isinstance(await failure_of(going_on), asyncio.CancelledError)
+        assert slots_of(runtime).used == 1
+        held.release.set()
+        await until(lambda: slots_of(runtime).used == 0)
+
+
+async def test_a_thread_that_cannot_be_had(monkeypatch):
+    """That is the failure of the node, as for any call, and nothing waits for its time to be up."""
+
+    def refuse(_: ThreadExecutor) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(ThreadExecutor, "_add_thread", refuse)
+    node = delayed(lambda: 1, executor="thread", timeout=LATE, abandon_on_cancel=True)()
+    error = await failure_of(node)
+    assert str(error) == "can't start new thread"
+
+
+async def test_no_slot_is_lost():
+    """Runs are stopped at any moment, with calls that end at any moment: all slots come back."""
+    function = delayed(time.sleep, executor="thread", timeout=0.002, abandon_on_cancel=True)
+    async with Runtime(threads=4) as runtime:
+        for number in range(60):
+            choice = random.Random(number)
+            going_on = start([function(choice.uniform(0, 0.003)) for _ in range(6)], return_exceptions=True)
+            await asyncio.sleep(choice.uniform(0, 0.004))
+            going_on.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await going_on
+        slots = slots_of(runtime)
+        await until(lambda: slots.used == 0)
+        assert not slots.waiting
+        assert not slots.promised
+        assert len(await compute([delayed(abs, executor="thread")(-1) for _ in range(20)])) == 20
 
 
 async def test_a_late_error_is_logged(held, caplog):
