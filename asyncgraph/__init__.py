@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from asyncgraph._runtime.remains import Failure
     from asyncgraph._runtime.run import Run
     from asyncgraph._runtime.runtime import Runtime
+    from asyncgraph._runtime.stopping import cancelled, check_cancelled
 
 __all__ = [
     "Compiled",
@@ -26,6 +27,8 @@ __all__ = [
     "Run",
     "Runtime",
     "as_completed",
+    "cancelled",
+    "check_cancelled",
     "compile",
     "compute",
     "delayed",
@@ -46,6 +49,8 @@ _MODULES = {
     "Run": "_runtime.run",
     "Runtime": "_runtime.runtime",
     "as_completed": "_lazy.completed",
+    "cancelled": "_runtime.stopping",
+    "check_cancelled": "_runtime.stopping",
     "compile": "_lazy.compiled",
     "compute": "_runtime.front",
     "delayed": "_lazy.delayed",

@@ -28,6 +28,8 @@ PUBLIC = [
     "Run",
     "Runtime",
     "as_completed",
+    "cancelled",
+    "check_cancelled",
     "compile",
     "compute",
     "delayed",

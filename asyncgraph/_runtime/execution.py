@@ -40,11 +40,14 @@ from asyncgraph._runtime.owner import Resolved
 from asyncgraph._runtime.planning import done_in
 from asyncgraph._runtime.remains import Remains
 from asyncgraph._runtime.slices import Slice
+from asyncgraph._runtime.slots import Slots
+from asyncgraph._runtime.stopping import Scope, current, enter, has_stopped, leave, stop_within
 from asyncgraph._runtime.straight import UNUSUAL
 from asyncgraph._runtime.threads import Threads
 from asyncgraph._runtime.urgency import urgency
 from asyncgraph._runtime.way import Way, is_straight
 from asyncgraph.errors import CycleError, GraphError, InternalError, SerializationError
+from asyncgraph.executors.base import without_own_frames
 from asyncgraph.executors.loop import failure_on_loop
 from asyncgraph.executors.safe_text import safe_repr
 
@@ -56,22 +59,19 @@ __all__ = ["Execution", "OnOutput", "current_execution", "is_inside"]
 # Called with each requested node when it is over: its value, or its error.
 OnOutput = Callable[[Node[Any], Any, BaseException | None], None]
 
-# The execution whose node is running, for code inside it.
-_current: contextvars.ContextVar[Execution | None] = contextvars.ContextVar(
-    "asyncgraph_execution", default=None
-)
-
 
 def current_execution() -> Execution | None:
     """The execution whose node this is called from, or None; a task that has outlived it is not in it."""
-    current = _current.get()
-    return None if current is None or current.is_over else current
+    scope = current.get()
+    while scope is not None and not isinstance(scope, Execution):
+        scope = scope.outer
+    return None if scope is None or scope.is_over else scope
 
 
 def is_inside(lanes: Lanes) -> bool:
     """Whether this is called from a node that runs in `lanes`."""
-    current = current_execution()
-    return current is not None and current.lanes is lanes
+    execution = current_execution()
+    return execution is not None and execution.lanes is lanes
 
 
 class Execution:
@@ -104,6 +104,8 @@ class Execution:
         is_stopping: Whether nothing more is begun.
         is_scheduled: Whether there is a scheduler.
         is_over: Whether nothing of it is running any more, nor will be.
+        has_ended: Whether it is over, and that because nothing was left to do.
+        outer: The call in a thread, of another execution, that this one was begun in, or None.
     """
 
     def __init__(
@@ -126,6 +128,8 @@ class Execution:
         self.failure: BaseException | None = None
         self.is_stopping = False
         self.is_over = False
+        self.has_ended = False
+        self.outer: Scope | None = None
         self.slice = Slice(self.wake)
         self._plan: Plan
         self._number: dict[Node[Any], int] = {}
@@ -153,7 +157,7 @@ class Execution:
         self._others: list[Sized] = []
         self._backlogs: list[tuple[Sized, int]] = []
         self.context = contextvars.copy_context()
-        self.context.run(_current.set, self)
+        self.context.run(current.set, self)
         self._attempts = Attempts(self)
         self._coroutines = Coroutines(self)
         self._threads = Threads(self, self._coroutines, stops_at_failure=not keep_going)
@@ -168,9 +172,11 @@ class Execution:
         )
         self._early: deque[tuple[int, int, Any, BaseException | None]] = deque()
         try:
+            enter(self)
             self._go_on_preparing()
         except BaseException:  # Ctrl-C as well: nobody will ever have this execution
             self.is_over = True
+            leave(self)
             raise
 
     # -- before anything can begin
@@ -291,10 +297,16 @@ class Execution:
             self._threads.begin_nothing()
             self.loop.call_soon(self._stop)
 
+    def stop_with_outer(self) -> None:
+        """The call that this was begun in is to stop, and so is this."""
+        if not (self.is_over or self.is_stopping):
+            self._give_up(asyncio.CancelledError())
+
     def _stop(self) -> None:
         if self.is_over:
             return
         self.lanes.forget(self)
+        stop_within(self)
         steps: list[Callable[[], object]] = [self._stop_straight, self._prepared]
         steps += [self._attempts.cancel, self._threads.halt, self._cancel_tasks]
         if self._processes is not None:
@@ -310,8 +322,10 @@ class Execution:
     def abandon(self) -> None:
         """The loop is gone: nothing can be done any more, nor need asyncio complain of each task."""
         if not self.is_over:
-            self.is_over = True
+            self.is_over = self.is_stopping = True
             self._coroutines.silence()
+            leave(self)
+            stop_within(self)  # what threads are still at need not go on
 
     def final_value_of(self, node: Node[Any]) -> Any:
         """The value of an output, or its error, when the execution is over."""
@@ -492,6 +506,11 @@ class Execution:
             self._held[lane] -= 1
             self.lanes[lane].slots.give_back()
 
+    def lend(self, lane: int) -> Slots:
+        """Leave a slot to a call that may outlast the execution; whoever has it gives it back to these."""
+        self._held[lane] -= 1
+        return self.lanes[lane].slots
+
     def _is_busy(self) -> bool:
         """Whether anything of it is running."""
         if self._coroutines.runners or self._threads.is_busy():
@@ -528,6 +547,8 @@ class Execution:
         try:
             return self.context.copy().run(function.call, *args, **kwargs), None
         except BaseException as error:
+            if has_stopped(error, self):
+                return None, without_own_frames(error)
             return None, failure_on_loop(error, key_of(self.nodes[task]))
 
     def prepare(self, task: int) -> Resolved | None:
@@ -758,6 +779,8 @@ class Execution:
         if self.is_stopping:
             self._stop_straight()  # if that was to be soon, and it was over before
         self._counts = self.counts()
+        self.has_ended = True
+        leave(self)
         # What has broken off may not have come to this.
         for lane, count in self._held.items():
             for _ in range(count):

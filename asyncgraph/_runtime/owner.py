@@ -12,6 +12,8 @@ from asyncgraph._graph.node import Node
 from asyncgraph._graph.scheduler import Scheduler
 from asyncgraph._runtime.lanes import Lanes
 from asyncgraph._runtime.slices import Slice
+from asyncgraph._runtime.slots import Slots
+from asyncgraph._runtime.stopping import Scope
 
 __all__ = ["Guard", "Owner", "Resolved"]
 
@@ -31,6 +33,8 @@ class Owner(Protocol):
         is_stopping: Whether nothing more is to begin.
         is_scheduled: Whether there is a scheduler.
         is_over: Whether nothing of it is running any more, nor will be.
+        has_ended: Whether it is over, and that because nothing was left to do.
+        outer: The call in a thread, of another execution, that this one was begun in, or None.
         slice: How long all this goes on in the present turn of the loop.
     """
 
@@ -42,6 +46,8 @@ class Owner(Protocol):
     is_stopping: bool
     is_scheduled: bool
     is_over: bool
+    has_ended: bool
+    outer: Scope | None
     slice: Slice
 
     def wake(self) -> None:
@@ -61,6 +67,10 @@ class Owner(Protocol):
 
     def give_back(self, lane: int) -> None:
         """Return a slot."""
+
+    def lend(self, lane: int) -> Slots:
+        """Leave a slot to a call that may outlast the execution; whoever has it gives it back to these."""
+        ...
 
     def has_call(self, lane: int) -> bool:
         """Whether there is anything to begin in the lane."""

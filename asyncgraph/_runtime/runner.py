@@ -16,6 +16,7 @@ from typing import Any
 
 from asyncgraph._graph.node import Node, key_of
 from asyncgraph._runtime.owner import Owner
+from asyncgraph._runtime.stopping import has_stopped
 from asyncgraph.executors.base import without_own_frames
 from asyncgraph.executors.loop import failure_on_loop
 
@@ -120,6 +121,8 @@ def failure_in(runner: Runner, error: BaseException, node: Node[Any]) -> BaseExc
         raise error
     if isinstance(error, asyncio.CancelledError) and runner.cancelling():
         return without_own_frames(error)  # somebody has cancelled it: no failure
+    if has_stopped(error, runner.home.owner):
+        return without_own_frames(error)  # it was told to, and the cancel has yet to come
     return failure_on_loop(error, key_of(node))
 
 

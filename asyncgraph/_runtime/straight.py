@@ -24,7 +24,7 @@ from asyncgraph._graph.plan import Plan
 from asyncgraph._runtime.arguments import resolve
 from asyncgraph._runtime.runner import Runner, failure_in
 from asyncgraph._runtime.slices import SLICE, Slice
-from asyncgraph.executors.base import failure_of
+from asyncgraph._runtime.stopping import failure_in_thread
 
 __all__ = ["UNUSUAL", "Straight", "Stretch", "are_tiny"]
 
@@ -319,7 +319,10 @@ class Stretch:
                 )
                 value = copy().run(node._function.call, *args, **kwargs)
             except BaseException as error:
-                self.outcome, self.is_usual = (None, failure_of(error, key_of(node))), False
+                self.outcome, self.is_usual = (
+                    (None, failure_in_thread(error, key_of(node), straight.context)),
+                    False,
+                )
                 break
             if type(value) not in ATOMS and issubclass(type(value), UNUSUAL):
                 self.is_usual = False

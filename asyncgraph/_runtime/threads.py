@@ -21,6 +21,7 @@ from asyncgraph._runtime.coroutines import Coroutines
 from asyncgraph._runtime.lanes import THREAD
 from asyncgraph._runtime.owner import Guard, Owner
 from asyncgraph._runtime.slices import Slice
+from asyncgraph._runtime.watched import Watched, is_watched
 from asyncgraph._runtime.window import (
     NEVER,
     Alone,
@@ -70,7 +71,7 @@ class Threads:
         self._late: deque[Job] = deque()
         # The threads that work in the window, the calls that have one for themselves, and other work.
         self._shifts: set[Shift] = set()
-        self._alone: dict[int, Alone] = {}
+        self._alone: dict[int, Alone | Watched] = {}
         self._others: set[Callable[[], None]] = set()
         # The tasks that threads were at when that was looked at last; those that they were at before, too;
         # and how many threads the system gives.
@@ -152,6 +153,9 @@ class Threads:
         if self._window is not None:
             self._window.close()
         self.take_back()
+        for task, call in list(self._alone.items()):
+            if isinstance(call, Watched) and call.is_abandonable:
+                self._abandon(task, call, asyncio.CancelledError())
 
     def close(self) -> None:
         """The execution is over."""
@@ -284,13 +288,15 @@ class Threads:
         owner = self._owner
         task = owner.take(THREAD)
         assert task is not None
-        call = None
+        call: Alone | Watched | None = None
         try:
             prepared = owner.prepare(task)
             if prepared is not None:
                 function, args, kwargs = prepared
                 if function.is_dynamic and is_async(args[0]):
                     self._coroutines.add(task, args[0], args[1:], kwargs)
+                elif function.is_special and is_watched(function):
+                    call = Watched(owner.nodes[task], prepared, owner)
                 else:
                     call = Alone(owner.nodes[task], prepared, owner.context.copy())
         finally:
@@ -299,6 +305,8 @@ class Threads:
         if call is not None:
             self._alone[task] = call
             self._hand(call, partial(self._alone.pop, task), partial(self._done_alone, task, call))
+            if isinstance(call, Watched):
+                call.watch(partial(self._strike, task, call))
         return True
 
     def _hand(
@@ -322,10 +330,12 @@ class Threads:
 
         # The work enters contexts itself, one for each call.
         call = Call(work, (), NO_KWARGS, contextvars.Context(), "", returned)
+        if isinstance(work, Watched):
+            call.deliver = work.delivering(returned)
         try:
             executor = self._owner.lanes[THREAD].executor
         except Exception as error:  # it could not be made
-            self._owner.loop.call_soon(returned, None, error)
+            self._owner.loop.call_soon(call.deliver, None, error)
             return
         try:
             executor.start(call)
@@ -441,14 +451,38 @@ class Threads:
                 job.error = error
                 self._late.append(job)
 
-    def _done_alone(self, task: int, call: Alone, error: BaseException | None) -> None:
+    def _done_alone(self, task: int, call: Alone | Watched, error: BaseException | None) -> None:
         """A thread has made a call that it had for itself, or could not."""
         if error is not None:
+            self._owner.settle(task, THREAD, None, error)
+        elif isinstance(call, Watched) and call.is_stopping:
+            # In a run that is being stopped it is one of those that have stopped, and no failure.
+            is_failure = not self._owner.is_stopping
+            error = call.timed_out() if is_failure else call.late_error() or asyncio.CancelledError()
             self._owner.settle(task, THREAD, None, error)
         else:
             assert call.outcomes, "an executor has not called what it was given"
             # The outcome in no variable of a frame that goes on: see `_settle`.
             self._owner.settle(task, THREAD, *call.outcomes.pop())
+
+    # -- calls that are watched
+
+    def _strike(self, task: int, call: Watched) -> None:
+        """The time of a call is up, and it has not ended."""
+        owner = self._owner
+        if owner.is_stopping:
+            return  # it has been told to stop
+        with self._guard:
+            call.stop()
+            if call.is_abandonable:
+                self._abandon(task, call, call.timed_out())
+        owner.wake()
+
+    def _abandon(self, task: int, call: Watched, error: BaseException) -> None:
+        """Wait no longer for a call, whose node has this outcome."""
+        del self._alone[task]
+        call.abandon(self._owner.lanes[THREAD].executor, self._owner.lend(THREAD))
+        self._owner.settle(task, THREAD, None, error)
 
     # -- slow calls
 

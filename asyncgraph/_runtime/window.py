@@ -25,8 +25,8 @@ from asyncgraph._graph.function import Function
 from asyncgraph._graph.node import NO_KWARGS, Node, key_of
 from asyncgraph._runtime.arguments import resolve
 from asyncgraph._runtime.owner import Resolved
+from asyncgraph._runtime.stopping import failure_in_thread
 from asyncgraph._runtime.straight import UNUSUAL
-from asyncgraph.executors.base import failure_of
 
 __all__ = [
     "NEVER",
@@ -348,7 +348,7 @@ class Window:
                 meter.add(function, clock() - began)
                 is_usual = type(value) in ATOMS or not issubclass(type(value), UNUSUAL)
             except BaseException as raised:
-                error, is_usual = failure_of(raised, key_of(job.node)), False
+                error, is_usual = failure_in_thread(raised, key_of(job.node), self._context), False
             is_small = type(value) in _SMALL
             assert job.cell is not None
             job.cell.value, job.error = value, error
@@ -456,6 +456,6 @@ class Alone:
         try:
             self.outcomes.append((self._context.run(function.call, *args, **kwargs), None))
         except BaseException as error:
-            self.outcomes.append((None, failure_of(error, key_of(self.node))))
+            self.outcomes.append((None, failure_in_thread(error, key_of(self.node), self._context)))
         function.durations.add(time.perf_counter() - began)
         del self, args, kwargs  # see `Window.work`

@@ -48,6 +48,8 @@ class ThreadExecutor:
         self._outcomes: deque[tuple[Call, Any, BaseException | None]] = deque()
         self._is_waking = False
         self._threads: list[threading.Thread] = []
+        # Those that are in a call which nobody waits for.
+        self._let_go: set[threading.Thread] = set()
         # Threads that are, or will be without waiting for a user's function, ready for a call.
         self._idle = 0
 
@@ -63,12 +65,21 @@ class ThreadExecutor:
                 return
         self._calls.put(call)
 
+    def let_go(self, thread: threading.Thread) -> None:
+        """Do not wait for a thread, whose call may go on for ever; it ends by itself when that has."""
+        self._let_go.add(thread)
+
+    def take_back(self, thread: threading.Thread) -> None:
+        """The call of a thread that was let go of has ended."""
+        self._let_go.discard(thread)
+
     async def aclose(self) -> None:
-        """End the threads, all of which are idle."""
+        """End the threads, all of which are idle but for those that were let go of."""
         self.close()
         for thread in self._threads:
             # They have no user code left to run: this takes microseconds.
-            thread.join()
+            if thread not in self._let_go:
+                thread.join()
         self._threads.clear()
         self._idle = 0
 

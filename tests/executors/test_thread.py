@@ -445,3 +445,38 @@ async def _value_of(executor: ThreadExecutor, function: Callable[[], Any]) -> An
     if error is not None:
         raise error
     return value
+
+
+async def test_a_thread_that_was_let_go_of_is_not_waited_for():
+    """Closing waits for all threads but that one, which ends by itself when its call has."""
+    executor = ThreadExecutor(2, asyncio.get_running_loop())
+    release, begun = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    stuck: list[threading.Thread] = []
+
+    def hold() -> None:
+        stuck.append(threading.current_thread())
+        loop.call_soon_threadsafe(begun.set)
+        assert release.wait(SECONDS)
+
+    sink = Sink()
+    executor.start(make(hold, deliver=sink))
+    await begun.wait()
+    executor.let_go(stuck[0])
+    await executor.aclose()
+    assert stuck[0].is_alive()
+    release.set()
+    await asyncio.to_thread(stuck[0].join, SECONDS)
+    assert not stuck[0].is_alive()
+
+
+async def test_a_thread_that_has_come_back_is_waited_for(executor):
+    """When its call has ended, a thread that was let go of is as any other."""
+    sink = Sink()
+    executor.start(make(threading.current_thread, deliver=sink))
+    await sink.delivered.wait()
+    ((thread, _),) = sink.outcomes
+    executor.let_go(thread)
+    executor.take_back(thread)
+    await executor.aclose()
+    assert not thread.is_alive()
