@@ -50,6 +50,7 @@ class ThreadExecutor:
         self._threads: list[threading.Thread] = []
         # Threads that are, or will be without waiting for a user's function, ready for a call.
         self._idle = 0
+        self._has_let_go = False
 
     def start(self, call: Call) -> None:
         """Hand `call` to a thread."""
@@ -63,10 +64,14 @@ class ThreadExecutor:
                 return
         self._calls.put(call)
 
+    def let_go(self) -> None:
+        """Do not wait for threads at the end: the program is to end at once, whatever they are in."""
+        self._has_let_go = True
+
     async def aclose(self) -> None:
         """End the threads, all of which are idle."""
         self.close()
-        for thread in self._threads:
+        for thread in () if self._has_let_go else self._threads:
             # They have no user code left to run: this takes microseconds.
             thread.join()
         self._threads.clear()

@@ -6,6 +6,7 @@ Decides how a worker is put to an end. When, and what becomes of its calls, is t
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 from collections import deque
 from collections.abc import Callable
@@ -122,6 +123,7 @@ class Worker:
         self._loop = loop
         self._functions: dict[int, Shipped] = {}
         self._expelled = False
+        self._deadline = math.inf
         # An empty context: a timer would keep the context of whoever happened to need the worker.
         self.timer: asyncio.Handle | None = None
         self.set_timer(_HELLO_TIME, self.kill)
@@ -297,27 +299,27 @@ class Worker:
         """Hang up, on which it leaves by itself, and reap it; never blocks. To do so once more does no harm.
 
         Args:
-            patience: Seconds until it is killed if it has not left.
+            patience: Seconds until it is killed if it has not left; once more, it is not given longer.
             then: Called with the worker once it is reaped; later, never at once. It is called again if
                 Ctrl-C has struck amid it.
         """
         self.stop_timer()
         if not self._loop.is_closed():  # first, for the case that Ctrl-C strikes amid the rest
-            deadline = self._loop.time() + patience
-            self.timer = self._loop.call_soon(self._look, _FIRST_PAUSE, deadline, then, context=Context())
+            self._deadline = min(self._deadline, self._loop.time() + patience)
+            self.timer = self._loop.call_soon(self._look, _FIRST_PAUSE, then, context=Context())
         if not self.is_closed:
             self.link.hang_up()
 
-    def _look(self, pause: float, deadline: float, then: Callable[[Worker], None]) -> None:
+    def _look(self, pause: float, then: Callable[[Worker], None]) -> None:
         # The next look is arranged for before anything else and called off at the end: if Ctrl-C strikes amid
         # what there is to do, that is done then.
-        again = partial(self._look, min(2 * pause, _LONGEST_PAUSE), deadline, then)
+        again = partial(self._look, min(2 * pause, _LONGEST_PAUSE), then)
         self.set_timer(pause, again)
         try:
             if self.process.reap():
                 then(self)
                 self.stop_timer()
-            elif self._loop.time() >= deadline:
+            elif self._loop.time() >= self._deadline:
                 self.expel()
         except Exception:
             self.stop_timer()  # a fault of ours would come again and again

@@ -171,6 +171,7 @@ class ProcessExecutor:
         """
         if self._is_forked():
             return
+        self._see_to_the_dying()
         wanted = set(jobs)
         for job in wanted:
             # Also for calls of dying workers, which would otherwise begin elsewhere when those are reaped.
@@ -192,14 +193,8 @@ class ProcessExecutor:
                     self._rest(worker)
         self._dispatch()
 
-    def cancel_again(self, jobs: Collection[Job]) -> None:
-        """As `cancel`, where Ctrl-C may have struck at any moment: what it has cut short is done now."""
-        if not self._is_forked():
-            self._see_to_the_dying()
-            self.cancel(jobs)
-
     def held(self) -> set[Job]:
-        """The jobs of which something is waiting or in a worker, or is to be unpickled in a thread."""
+        """The jobs of which anything is here; others are delivered, or soon will be, or lost to Ctrl-C."""
         segments = [*self._waiting]
         for worker in (*self._workers, *self._dying):
             segments += worker.segments
@@ -594,7 +589,7 @@ class ProcessExecutor:
         """Ctrl-C may have struck when a worker was to be buried, or looked at: do so anew."""
         for worker in list(self._dying):
             self._workers.discard(worker)
-            worker.bury(0 if worker.was_killed else _LEAVE_TIME, self._settle)
+            worker.bury(_LEAVE_TIME, self._settle)
 
     def _settle(self, worker: Worker) -> None:
         """Draw the conclusions from the end of `worker`, which is reaped.

@@ -124,7 +124,7 @@ def end(world: World, where: str) -> None:
     pool, loop = world.pool, world.loop
     before = dict(world.begun)
     jobs = [job for job in world.jobs if not job.is_over]
-    pool.cancel_again(jobs)
+    pool.cancel(jobs)
     loop.settle()
     loop.sleep(0.1)
     assert not pool.held() & set(jobs), where
