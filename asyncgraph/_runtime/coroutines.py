@@ -205,6 +205,10 @@ class Coroutines:
             if runner.task is not None:
                 runner.cancel()
 
+    def forget_ended(self) -> None:
+        """Forget runners that Ctrl-C has kept from saying that they have ended."""
+        self.runners.difference_update([runner for runner in self.runners if runner.done()])
+
     def drop(self) -> None:
         """Forget what has not begun."""
         while self.made:

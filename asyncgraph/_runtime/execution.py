@@ -147,8 +147,8 @@ class Execution:
         self._is_nested = current_execution() is not None
         self.is_scheduled = False
         self._is_broken = False
-        # Whether the scheduler knows that the execution is being stopped.
-        self._has_cancelled = False
+        # Whether the scheduler knows that the execution is being stopped; and whether all else does.
+        self._has_cancelled = self._has_stopped = False
         self._is_awake = False
         # How many nodes are in each state, when it is over.
         self._counts: list[int] | None = None
@@ -302,6 +302,28 @@ class Execution:
         if not (self.is_over or self.is_stopping):
             self._give_up(asyncio.CancelledError())
 
+    def stop_again_soon(self, *, lets_go: bool) -> None:
+        """It is to stop, and Ctrl-C may have struck amid anything: do what that has cut short.
+
+        Args:
+            lets_go: Whether to wait for no thread any more.
+        """
+        self.loop.call_soon(self._stop_again, lets_go)
+
+    def _stop_again(self, lets_go: bool) -> None:  # noqa: FBT001 - for `call_soon`
+        if self.is_over:
+            return
+        if lets_go:
+            self._threads.let_go()
+        if not self._has_stopped:
+            self._stop()
+        elif self._processes is not None:
+            self._processes.cancel()
+        self._coroutines.forget_ended()
+        # Nothing counts any more but what is running.
+        self._is_broken, self._is_awake = True, False
+        self.wake()
+
     def _stop(self) -> None:
         if self.is_over:
             return
@@ -317,6 +339,7 @@ class Execution:
                 step()
             except Exception as error:
                 self.break_off(error)
+        self._has_stopped = True
         self.wake()
 
     def abandon(self) -> None:

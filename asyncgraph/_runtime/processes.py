@@ -75,9 +75,24 @@ class Processes:
         return [nodes[task] for job in self._jobs for task in job.tasks if state[task] == RUNNING]
 
     def cancel(self) -> None:
-        """Let nothing more begin, and stop what is running."""
+        """Let nothing more begin, and stop what is running; to do so again does no harm."""
         if self._jobs:
             self._executor.cancel(self._jobs)
+            self._owner.loop.call_soon(self._forget_lost)  # after what is delivered soon
+
+    def _forget_lost(self) -> None:
+        """What Ctrl-C has lost, which may strike while outcomes are delivered, is over: no worker has it."""
+        if not self._jobs:
+            return
+        owner, lost = self._owner, self._jobs - self._executor.held()
+        with self._guard:
+            for job in lost:
+                self._jobs.discard(job)
+                for task in job.tasks:
+                    if owner.scheduler.state[task] == RUNNING:
+                        owner.settle(task, PROCESS, None, asyncio.CancelledError())
+        if lost:
+            owner.wake()
 
     def fill(self, slice_: Slice) -> bool:
         """Hand to the pool what finds a slot, or its share of one; whether that was anything.
@@ -350,6 +365,8 @@ class Processes:
 
     def ended(self, job: _Job, index: int, step: int, value: Any, error: BaseException | None) -> None:
         """A call, or a step of a chain, has this outcome, and nothing follows."""
+        if job not in self._jobs:
+            return  # it was given up as lost
         owner, scheduler = self._owner, self._owner.scheduler
         with self._guard:
             self._over(job, 1)

@@ -13,6 +13,7 @@ from asyncgraph._graph.node import Node
 from asyncgraph._graph.pieces import Pieces
 from asyncgraph._graph.plan import Plan
 from asyncgraph._runtime.execution import Execution, OnOutput, current_execution
+from asyncgraph._runtime.interrupts import is_interrupted
 from asyncgraph._runtime.lanes import Lanes
 from asyncgraph._runtime.remains import Failure, Remains, Results
 from asyncgraph._runtime.waiting import until_done
@@ -84,22 +85,29 @@ class Run(Generic[T_co]):
         self._ended: float | None = None
         # Why it ends early, if not for the failure of a node: cancelled, or out of time.
         self._interruption: BaseException | None = None
+        self._was_cancelled = False
         self._traceback: TracebackType | None = None
         self._over: asyncio.Future[T_co] = self._loop.create_future()
         self._waiters: set[asyncio.Future[None]] = set()
         self._callbacks: list[Callable[[Run[T_co]], object]] = []
-        self._execution = Execution(
-            lanes,
-            requested,
-            planning,
-            given=given,
-            keep_going=return_exceptions,
-            on_output=on_output,
-            on_over=self._conclude,
-            is_resumable=begin_again is not None,
-            remains=remains,
-        )
         self._timer = None if timeout is None else self._loop.call_later(timeout, self._expire, timeout)
+        # Last: if Ctrl-C strikes before it is there, nothing has begun.
+        try:
+            self._execution = Execution(
+                lanes,
+                requested,
+                planning,
+                given=given,
+                keep_going=return_exceptions,
+                on_output=on_output,
+                on_over=self._conclude,
+                is_resumable=begin_again is not None,
+                remains=remains,
+            )
+        except BaseException:
+            if self._timer is not None:
+                self._timer.cancel()
+            raise
 
     def __await__(self) -> Generator[Any, None, T_co]:
         """The value of the node; raises its failure, or CancelledError if the run was cancelled."""
@@ -122,9 +130,17 @@ class Run(Generic[T_co]):
         """
         if self._over.done():
             return False
-        if not self._execution.is_stopping:
+        execution = self._execution
+        if execution.is_over:  # Ctrl-C has struck when that was to be said
+            self._loop.call_soon(self._conclude)
+            return True
+        if not execution.is_stopping:
             self._interruption = asyncio.CancelledError()
-        self._execution.stop_soon()
+        execution.stop_soon()
+        if is_interrupted() and not self._loop.is_closed():
+            # The program is to end. It does at once if it was to before, when Ctrl-C came for the first time.
+            execution.stop_again_soon(lets_go=self._was_cancelled)
+        self._was_cancelled = True
         return True
 
     def done(self) -> bool:
@@ -322,9 +338,19 @@ class Run(Generic[T_co]):
             self._execution.stop()
 
     def _conclude(self) -> None:
-        self._ended = time.monotonic()
-        if self._timer is not None:
-            self._timer.cancel()
+        if not self._over.done():
+            self._ended = time.monotonic()
+            if self._timer is not None:
+                self._timer.cancel()
+            self._settle()
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
+        while self._callbacks:
+            self._callbacks.pop()(self)
+
+    def _settle(self) -> None:
         # What stopped the execution first is its outcome; a fault of ours comes before all.
         error = self._execution.failure or self._interruption
         if error is None:
@@ -340,12 +366,6 @@ class Run(Generic[T_co]):
             self._traceback = error.__traceback__
             self._over.set_exception(error)
         self._keep_what_is_left()
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._waiters.clear()
-        while self._callbacks:
-            self._callbacks.pop()(self)
 
     def _keep_what_is_left(self) -> None:
         """Keep what is of use to those who ask afterwards."""

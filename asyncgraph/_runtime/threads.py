@@ -80,6 +80,7 @@ class Threads:
         self._most_hands = NEVER
         self._has_spare_slot = False
         self._timer: asyncio.TimerHandle | None = None
+        self._has_let_go = False
 
     def __len__(self) -> int:
         """How much there is, beside what is ready, that could go to a thread; some of it perhaps not."""
@@ -88,7 +89,7 @@ class Threads:
 
     def is_busy(self) -> bool:
         """Whether any thread works for the execution, or has, and its outcome has yet to be settled."""
-        return bool(self._shifts or self._alone or self._others or self._late)
+        return not self._has_let_go and bool(self._shifts or self._alone or self._others or self._late)
 
     def running(self) -> list[Node[Any]]:
         """The nodes that are being computed."""
@@ -156,6 +157,12 @@ class Threads:
         for task, call in list(self._alone.items()):
             if isinstance(call, Watched) and call.is_abandonable:
                 self._abandon(task, call, asyncio.CancelledError())
+
+    def let_go(self) -> None:
+        """Wait for no thread any more, because the program is to end at once; what they bring is dropped."""
+        if self.is_busy():
+            self._has_let_go = True
+            self._owner.lanes[THREAD].executor.let_go_of_all()
 
     def close(self) -> None:
         """The execution is over."""
@@ -321,6 +328,8 @@ class Threads:
         def returned(_: Any, error: BaseException | None) -> None:
             nonlocal is_out
             owner = self._owner
+            if self._has_let_go:
+                return
             with self._guard:
                 is_out = False
                 remove()

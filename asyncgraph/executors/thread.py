@@ -52,6 +52,7 @@ class ThreadExecutor:
         self._let_go: set[threading.Thread] = set()
         # Threads that are, or will be without waiting for a user's function, ready for a call.
         self._idle = 0
+        self._has_let_go_of_all = False
 
     def start(self, call: Call) -> None:
         """Hand `call` to a thread."""
@@ -73,10 +74,14 @@ class ThreadExecutor:
         """The call of a thread that was let go of has ended."""
         self._let_go.discard(thread)
 
+    def let_go_of_all(self) -> None:
+        """Do not wait for threads at the end: the program is to end at once, whatever they are in."""
+        self._has_let_go_of_all = True
+
     async def aclose(self) -> None:
         """End the threads, all of which are idle but for those that were let go of."""
         self.close()
-        for thread in self._threads:
+        for thread in () if self._has_let_go_of_all else self._threads:
             # They have no user code left to run: this takes microseconds.
             if thread not in self._let_go:
                 thread.join()

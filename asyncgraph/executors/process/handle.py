@@ -6,10 +6,12 @@ Decides how a worker is put to an end. When, and what becomes of its calls, is t
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -19,6 +21,7 @@ from asyncgraph.executors.process.frames import ATOM, ERROR, PAYLOAD, PICKLE, RE
 from asyncgraph.executors.process.job import Job
 from asyncgraph.executors.process.payload import Part, Payload
 from asyncgraph.executors.process.shipping import Shipped
+from asyncgraph.executors.process.spawn import WorkerProcess
 
 __all__ = ["Segment", "Worker"]
 
@@ -87,6 +90,7 @@ class Worker:
         timer: Strikes when it has not said hello, and then when its first call has run for too long.
         watched: The call, and the step of it, whose time is being watched.
         was_killed: Whether the pool has killed it.
+        is_closed: Whether it is gone, and nothing can be read of it any more.
     """
 
     def __init__(
@@ -102,8 +106,6 @@ class Worker:
         Raises:
             OSError: The system does not let it start.
         """
-        self.link = connect(slots, lambda: on_told(self), lambda: on_lost(self))
-        self.process = self.link.process
         self.segments: deque[Segment] = deque()
         self.count = 0
         self.given = 0
@@ -117,13 +119,25 @@ class Worker:
         self.records: deque[tuple[int, Any]] = deque()
         self.idle_since = 0.0
         self.watched: tuple[Segment, int] | None = None
-        self.was_killed = False
+        self.was_killed = self.is_closed = False
         self._loop = loop
         self._functions: dict[int, Shipped] = {}
         self._expelled = False
+        self._deadline = math.inf
         # An empty context: a timer would keep the context of whoever happened to need the worker.
-        self.timer: asyncio.TimerHandle | None = None
+        self.timer: asyncio.Handle | None = None
         self.set_timer(_HELLO_TIME, self.kill)
+        # Last, and in the hands of the caller at once: Ctrl-C must not strike when nobody has it yet.
+        try:
+            self.link = connect(slots, lambda: on_told(self), lambda: on_lost(self))
+        except BaseException:
+            self.stop_timer()
+            raise
+
+    @property
+    def process(self) -> WorkerProcess:
+        """The process itself."""
+        return self.link.process
 
     # -- its calls
 
@@ -215,6 +229,13 @@ class Worker:
         self._see_whether_empty()
         return list(taken)
 
+    def take_all(self) -> list[Segment]:
+        """Take all that it has, begun or not: it is gone."""
+        taken, self.segments = list(self.segments), deque()
+        self.count = 0
+        self._see_whether_empty()
+        return taken
+
     def pass_by(self, count: int) -> None:
         """So many calls of the first segment are over."""
         first = self.segments[0]
@@ -275,26 +296,39 @@ class Worker:
         self.process.kill()
 
     def bury(self, patience: float, then: Callable[[Worker], None]) -> None:
-        """Hang up, on which it leaves by itself, and reap it; never blocks.
+        """Hang up, on which it leaves by itself, and reap it; never blocks. To do so once more does no harm.
 
         Args:
-            patience: Seconds until it is killed if it has not left.
-            then: Called with the worker once it is reaped; later, never at once.
+            patience: Seconds until it is killed if it has not left; once more, it is not given longer.
+            then: Called with the worker once it is reaped; later, never at once. It is called again if
+                Ctrl-C has struck amid it.
         """
         self.stop_timer()
-        self.link.hang_up()
-        if not self._loop.is_closed():
-            deadline = self._loop.time() + patience
-            self._loop.call_soon(self._look, _FIRST_PAUSE, deadline, then, context=Context())
+        if not self._loop.is_closed():  # first, for the case that Ctrl-C strikes amid the rest
+            self._deadline = min(self._deadline, self._loop.time() + patience)
+            self.timer = self._loop.call_soon(self._look, _FIRST_PAUSE, then, context=Context())
+        if not self.is_closed:
+            self.link.hang_up()
 
-    def _look(self, pause: float, deadline: float, then: Callable[[Worker], None]) -> None:
-        if self.process.reap():
-            then(self)
-            return
-        if self._loop.time() >= deadline:
-            self.expel()
-        arguments = (min(2 * pause, _LONGEST_PAUSE), deadline, then)
-        self._loop.call_later(pause, self._look, *arguments, context=Context())
+    def _look(self, pause: float, then: Callable[[Worker], None]) -> None:
+        # The next look is arranged for before anything else and called off at the end: if Ctrl-C strikes amid
+        # what there is to do, that is done then.
+        again = partial(self._look, min(2 * pause, _LONGEST_PAUSE), then)
+        self.set_timer(pause, again)
+        try:
+            if self.process.reap():
+                then(self)
+                self.stop_timer()
+            elif self._loop.time() >= self._deadline:
+                self.expel()
+        except Exception:
+            self.stop_timer()  # a fault of ours would come again and again
+            raise
+
+    def close(self) -> None:
+        """It is reaped, and all that it has written is read."""
+        self.is_closed = True
+        self.link.close()
 
     def expel(self) -> None:
         """Kill it because it has not gone by itself."""

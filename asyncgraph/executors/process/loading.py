@@ -39,7 +39,7 @@ class Loading:
     def __init__(self, loop: asyncio.AbstractEventLoop, on_over: Callable[[], None]) -> None:
         self._loop = loop
         self._on_over = on_over
-        self._threads: set[threading.Thread] = set()
+        self._threads: dict[threading.Thread, Job] = {}
 
     def __len__(self) -> int:
         return len(self._threads)
@@ -53,7 +53,7 @@ class Loading:
                 self._loop.call_soon_threadsafe(deliver, outcome, context=Context())
 
         def deliver(outcome: list[tuple[Any, BaseException | None]]) -> None:
-            self._threads.discard(thread)
+            self._threads.pop(thread, None)
             if not self._threads:
                 self._on_over()
             thread.join()  # it has nothing left to do
@@ -65,7 +65,11 @@ class Loading:
         except RuntimeError:  # the system gives no more threads
             job.ended(index, step, *loaded(payload, partial(job.key, index, step)))
         else:
-            self._threads.add(thread)
+            self._threads[thread] = job
+
+    def jobs(self) -> list[Job]:
+        """Those whose results are being unpickled."""
+        return list(self._threads.values())
 
     def join(self) -> None:
         """Wait for the threads, blocking; what they have is not delivered."""

@@ -171,6 +171,7 @@ class ProcessExecutor:
         """
         if self._is_forked():
             return
+        self._see_to_the_dying()
         wanted = set(jobs)
         for job in wanted:
             # Also for calls of dying workers, which would otherwise begin elsewhere when those are reaped.
@@ -191,6 +192,13 @@ class ProcessExecutor:
                 else:
                     self._rest(worker)
         self._dispatch()
+
+    def held(self) -> set[Job]:
+        """The jobs of which anything is here; others are delivered, or soon will be, or lost to Ctrl-C."""
+        segments = [*self._waiting]
+        for worker in (*self._workers, *self._dying):
+            segments += worker.segments
+        return {*(segment.job for segment in segments), *self._sharing.jobs(), *self._loading.jobs()}
 
     def _take_out(self, jobs: set[Job], segments: Iterable[Segment]) -> None:
         """Of these segments, cancel those of these jobs; the others wait for a worker."""
@@ -309,14 +317,13 @@ class ProcessExecutor:
         if self._is_closed or self._is_forked() or not self._waiting or not self._lacks_workers():
             return
         try:
-            worker = Worker(self._loop, self._connect, self.slots, self._on_told, self._on_lost)
+            self._workers.add(Worker(self._loop, self._connect, self.slots, self._on_told, self._on_lost))
         except Exception as error:  # mostly OSError; whatever it is, those who wait must hear of it
             if self._workers:
                 self._warn_of_few(describe_error(error))
             else:
                 self._fail_waiting(functools.partial(verdicts.not_started, error))
             return
-        self._workers.add(worker)
         self._dispatch()
 
     def _warn_of_few(self, reason: str) -> None:
@@ -345,11 +352,19 @@ class ProcessExecutor:
         """Deliver what the worker has written; whether there was anything."""
         worker.read()
         has_any = bool(worker.records)
-        self._delivering += 1
+        before = self._delivering
         try:
+            self._delivering = before + 1
             self._deliver(worker)
+        except Exception:
+            raise
+        except BaseException:
+            # Ctrl-C: nobody knows which of its calls have been taken from it by now.
+            self._keep_from_beginning(worker)
+            self._put_down(worker)
+            raise
         finally:
-            self._delivering -= 1
+            self._delivering = before
         if has_any and worker in self._workers:
             self._after_outcomes(worker)
         while self._afterwards and not self._delivering:
@@ -361,13 +376,17 @@ class ProcessExecutor:
         while worker.records:
             kind, body = worker.records.popleft()
             if not self._take(worker, kind, body):  # it makes no sense: somebody else has written it
-                worker.records.clear()
+                self._keep_from_beginning(worker)
                 if worker in self._workers:
-                    # Nothing more is to begin there: nobody would know what has come of it.
-                    self._waiting.extendleft(reversed(worker.take_back()))
                     worker.expel()
                     self._bury(worker, 0)
                 return
+
+    def _keep_from_beginning(self, worker: Worker) -> None:
+        """Let nothing more begin there: nobody would know what has come of it."""
+        worker.records.clear()
+        if worker in self._workers:
+            self._waiting.extendleft(reversed(worker.take_back()))
 
     def _after_outcomes(self, worker: Worker) -> None:
         if worker.count:
@@ -562,35 +581,51 @@ class ProcessExecutor:
 
     def _bury(self, worker: Worker, patience: float) -> None:
         if worker in self._workers:  # else it is dying already
+            self._dying.add(worker)  # first: it is to be in one of the two even if Ctrl-C strikes in between
             self._workers.remove(worker)
-            self._dying.add(worker)
             worker.bury(patience, self._settle)
 
+    def _see_to_the_dying(self) -> None:
+        """Ctrl-C may have struck when a worker was to be buried, or looked at: do so anew."""
+        for worker in list(self._dying):
+            self._workers.discard(worker)
+            worker.bury(_LEAVE_TIME, self._settle)
+
     def _settle(self, worker: Worker) -> None:
-        """Draw the conclusions from the end of `worker`, which is reaped."""
+        """Draw the conclusions from the end of `worker`, which is reaped.
+
+        If Ctrl-C strikes amid this, it is called again: what has been taken from the worker by then is not
+        taken twice.
+        """
         if worker not in self._dying:
             return  # `close` was faster
-        self._collect(worker)
-        if worker not in self._dying:
-            return  # somebody to whom an outcome was delivered has called `close`
-        self._dying.remove(worker)
+        ended: list[tuple[Segment, BaseException]] = []
+        if not worker.is_closed:
+            self._collect(worker)
+            if worker not in self._dying:
+                return  # somebody to whom an outcome was delivered has called `close`
+            ended = self._take_calls_of(worker)
+        worker.close()
+        self._dying.discard(worker)
         self._see_whether_quiet()
+        self._dispatch()
+        if not self._loop.is_closed():
+            for segment, error in ended:
+                segment.job.ended(segment.start, segment.step, None, error)
+
+    def _take_calls_of(self, worker: Worker) -> list[tuple[Segment, BaseException]]:
+        """Let calls of a worker that is gone wait for another; those that end with it, and their errors."""
         not_begun = worker.take_back()
         if not worker.count and not worker.is_ready and not worker.is_leaving:
             self._count_failed_start(worker)
         elif not_begun and not worker.count and not worker.is_leaving:
             not_begun[0].job.strays += 1
+        # One, unless records have been lost or tokens stolen: what may have begun does not begin again.
+        culprits = [each for segment in worker.take_all() if len(segment) for each in segment.calls()]
         for segment in reversed(not_begun):
             self._begin_again(worker, segment)
-        # One, unless records have been lost or tokens stolen: what may have begun does not begin again.
-        culprits = [each for segment in worker.segments for each in segment.calls()]
-        errors = [self._judge(worker, segment) for segment in culprits]
-        worker.link.close()
-        self._dispatch()
-        if not self._loop.is_closed():
-            for segment, error in zip(culprits, errors, strict=True):
-                if error is not None:
-                    segment.job.ended(segment.start, segment.step, None, error)
+        judged = [(segment, self._judge(worker, segment)) for segment in culprits]
+        return [(segment, error) for segment, error in judged if error is not None]
 
     def _see_whether_quiet(self) -> None:
         if not self._dying and not self._loading:
@@ -636,6 +671,7 @@ class ProcessExecutor:
 
     def _dismiss(self) -> None:
         self._is_closed = True
+        self._see_to_the_dying()
         for timer in (self._look_timer, self._idle_timer):
             if timer is not None:
                 timer.cancel()

@@ -39,6 +39,10 @@ class Sharing:
         """Forget the job; whether it was still here."""
         return self._steps.pop(job, None) is not None
 
+    def jobs(self) -> list[Job]:
+        """Those whose arguments are being moved."""
+        return list(self._steps)
+
     def clear(self) -> list[Job]:
         """Forget all jobs, and return them."""
         jobs = list(self._steps)

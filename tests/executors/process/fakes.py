@@ -68,10 +68,10 @@ class Loop:
 
     def turn(self):
         """One iteration, without any time passing; whether anything was to be done."""
-        ready, self._ready = self._ready, deque()
-        for handle in ready:
-            handle.run()
-        return bool(ready)
+        count = len(self._ready)
+        for _ in range(count):
+            self._ready.popleft().run()  # one by one: an interrupt loses no other
+        return bool(count)
 
     def settle(self):
         """Iterate until nothing is ready."""
