@@ -79,13 +79,13 @@ def test_a_name_that_means_another_variable_now_is_no_place(monkeypatch):
 
 
 def test_a_variable_without_a_place_is_made_once(elsewhere):
-    """Wherever it comes from, the same variable arrives, with its name and default, and goes back as itself."""
-    local, bare = ContextVar("local", default=[1]), ContextVar("bare")
+    """Wherever it comes from, the same variable arrives, with its name and default, and goes back."""
+    local, bare = ContextVar("local", default=(1,)), ContextVar("bare")
     data = dumps((local, bare, local))
     elsewhere()
     first, second, third = pickle.loads(data)
     assert first is third is not local
-    assert (first.name, first.get()) == ("local", [1])
+    assert (first.name, first.get()) == ("local", (1,))
     with pytest.raises(LookupError):
         second.get()
     assert pickle.loads(data)[0] is first
