@@ -7,7 +7,8 @@ service without CPU-bound nodes never starts a process.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -57,6 +58,7 @@ class Lanes:
         threads: Calls that run at once in threads.
         processes: Calls that run at once in worker processes.
         loop: The loop they all belong to.
+        context: The context variables that calls in worker processes are to see.
         pool_options: What else the executor of worker processes is made with.
     """
 
@@ -69,8 +71,10 @@ class Lanes:
         threads: int,
         processes: int,
         loop: asyncio.AbstractEventLoop,
+        context: Sequence[ContextVar[Any]] = (),
         **pool_options: Any,
     ) -> None:
+        self.context = context
         self._lanes: dict[int, Lane[Any]] = {
             COROUTINE: Lane(_no_executor, concurrency, loop),
             THREAD: Lane(ThreadExecutor, threads, loop),

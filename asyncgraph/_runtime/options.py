@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from contextvars import ContextVar
+from typing import Any
 
-__all__ = ["check_seconds", "whole_number"]
+__all__ = ["check_seconds", "context_variables", "whole_number"]
 
 
 def whole_number(option: str, value: object, *, of: str = "whole number") -> int:
@@ -39,3 +41,29 @@ def check_seconds(option: str, value: object) -> None:
         raise TypeError(f"{option}= takes a number of seconds, not {value!r}")
     if not 0 < value < math.inf:
         raise ValueError(f"{option}= takes a number of seconds above 0, not {value!r}")
+
+
+def context_variables(given: object) -> tuple[ContextVar[Any], ...]:
+    """What `context=` says: variables that worker processes can find.
+
+    Raises:
+        TypeError: It is no list or tuple of context variables.
+        ValueError: There is no name by which a worker could find one.
+    """
+    if not isinstance(given, list | tuple):
+        raise TypeError(f"context= takes a list of ContextVar objects, not {given!r}")
+    if not given:
+        return ()
+    # Imported when needed: worker processes are no business of a service that has no such calls.
+    from asyncgraph.executors.process.variables import place_of
+
+    for variable in given:
+        if not isinstance(variable, ContextVar):
+            raise TypeError(f"context= takes a list of ContextVar objects, and {variable!r} is none")
+        if place_of(variable) is None:
+            raise ValueError(
+                f"no worker process can find the context variable {variable.name!r} of context=: no "
+                "module has a name for it. Make it at the top level of a module: "
+                f"NAME = ContextVar({variable.name!r})"
+            )
+    return tuple(given)

@@ -61,6 +61,10 @@ class Processes:
         self._guard = Guard(owner)
         self._jobs: set[_Job] = set()
         self._shipped: dict[Function, Shipped] = {}
+        # The context variables that calls are to see; and their values, when they have been taken down, or
+        # why they cannot be.
+        self._variables = [each for each in owner.lanes.context if each in owner.context]
+        self._context: Shipped | Refusal | None = None
         # What is left of the slots that have been claimed.
         self._units = 0
         self._has_kept_any = False
@@ -162,10 +166,12 @@ class Processes:
             self._units += _SLOT
         try:
             shipped = self._shipped.get(function) or self._ship(function)
+            context = self._ship_context() if self._variables else None
         except Exception as error:
             self._fail(first, error, hold=hold)
             return True
         job = _Job(self, shipped, seconds, units)
+        job.context = context
         self._fill_job(job, function, self._units // units if units < _SLOT else 1, jobs, slice_, hold=hold)
         return True
 
@@ -209,6 +215,7 @@ class Processes:
                 calls.append(b"".join(packed[0].stream))
             else:
                 jobs.append(_Job(self, job.shipped, job.seconds, job.units).of(task, packed))
+                jobs[-1].context = job.context
             # To pickle what goes to calls that are short themselves may take long.
             if slice_.is_over():
                 break
@@ -249,8 +256,24 @@ class Processes:
         self._shipped[function] = shipped
         return shipped
 
+    def _ship_context(self) -> Shipped:
+        """Take down the context variables that calls are to see, once.
+
+        Raises:
+            Refusal: The value of one does not pickle.
+        """
+        if self._context is None:
+            values = [(each, self._owner.context[each]) for each in self._variables]
+            try:
+                self._context = self._executor.shipping.ship_context(values)
+            except Refusal as refusal:
+                self._context = refusal
+        if isinstance(self._context, Refusal):
+            raise self._context
+        return self._context
+
     def _fail(self, task: int, error: Exception, *, hold: bool) -> None:
-        """The first ready task fails: its function does not pickle, or there are no workers."""
+        """The first ready task fails: it, or its context, does not pickle, or there are no workers."""
         owner = self._owner
         owner.scheduler.take(PROCESS, hold_producers=hold)
         owner.scheduler.consume(task)

@@ -23,7 +23,7 @@ from asyncgraph._graph.node import Node
 from asyncgraph._graph.plan import Plan
 from asyncgraph._runtime.execution import OnOutput, is_inside
 from asyncgraph._runtime.lanes import Lanes
-from asyncgraph._runtime.options import check_seconds, whole_number
+from asyncgraph._runtime.options import check_seconds, context_variables, whole_number
 from asyncgraph._runtime.planning import planned, planning
 from asyncgraph._runtime.remains import Remains
 from asyncgraph._runtime.run import Run, compute
@@ -54,10 +54,13 @@ class Runtime:
         max_tasks_per_worker: After so many calls a worker process is replaced; by default never.
         max_worker_memory: A worker process that has more bytes than this in memory is replaced when it has
             done the call that it is at; by default never. Linux only.
+        context: Context variables whose values calls in worker processes are to see, as they were at
+            `compute()`; each is at the top level of a module. Calls elsewhere see all variables anyway. A
+            value that does not pickle makes these calls fail with SerializationError.
 
     Raises:
-        TypeError: An argument is not a number.
-        ValueError: An argument is less than 1.
+        TypeError: An argument is not a number, or `context` no list of context variables.
+        ValueError: An argument is less than 1, or no module has a name for a variable in `context`.
 
     Example:
         >>> from asyncgraph import Runtime, delayed
@@ -74,6 +77,7 @@ class Runtime:
         concurrency: int = _CONCURRENCY,
         max_tasks_per_worker: int | None = None,
         max_worker_memory: int | None = None,
+        context: Sequence[contextvars.ContextVar[Any]] = (),
     ) -> None:
         cores = usable_cores()
         self._processes = whole_number("processes", cores if processes is None else processes)
@@ -84,6 +88,7 @@ class Runtime:
             whole_number("max_tasks_per_worker", max_tasks_per_worker)
         if max_worker_memory is not None:
             whole_number("max_worker_memory", max_worker_memory, of="number of bytes")
+        self._context = context_variables(context)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lanes: Lanes | None = None
         self._runs: set[Run[Any]] = set()
@@ -185,7 +190,9 @@ class Runtime:
     def open_on(self, loop: asyncio.AbstractEventLoop) -> None:
         """Bind the runtime to its loop; nothing is started yet."""
         self._loop = loop
-        self._lanes = Lanes(self._concurrency, self._threads, self._processes, loop, **self._pool_options)
+        self._lanes = Lanes(
+            self._concurrency, self._threads, self._processes, loop, self._context, **self._pool_options
+        )
         _watch(self)
 
     async def aclose(self, *, cancel: bool) -> None:

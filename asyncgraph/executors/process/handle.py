@@ -152,6 +152,10 @@ class Worker:
         new: list[tuple[int, bytes | None]] = []
         forgotten: list[int] = []
         self._introduce(job.shipped, new, forgotten, may_forget=may_forget)
+        context = 0
+        if job.context is not None:
+            context = job.context.number
+            self._introduce(job.context, new, forgotten, may_forget=False)
         steps = []
         is_after_timed = job.timeout is not None
         for step in job.steps:
@@ -174,7 +178,7 @@ class Worker:
             else:
                 lengths += payload.sizes
                 in_band += [*payload.stream, *payload.buffers]
-        head = first, job.shipped.number, new, forgotten, calls, steps, layout, lengths
+        head = first, job.shipped.number, new, forgotten, calls, steps, context, layout, lengths
         self.link.send(frame_of(head, in_band), shared, range(first, first + count))
 
     def function(self, number: int) -> Shipped | None:

@@ -32,24 +32,34 @@ class Frame:
     Attributes:
         first: The number of the first of them.
         function: The number of the function.
+        context: The number of the context variables that the calls are to see, or 0 for none.
         calls: The arguments of each: a tuple of plain ones; bytes, a pickle of both kinds; or None, if
             that is the first of the payloads.
         steps: Functions that are to be called one after another with the value of the one before: the
             number, the pickled arguments, whether the parent watches its time, and that of the call before.
         payloads: What the arguments consist of, or refer to.
+        needs_care: Whether there is more to a call of it than a function and its arguments.
     """
 
-    __slots__ = ("calls", "end", "first", "function", "payloads", "steps")
+    __slots__ = ("calls", "context", "end", "first", "function", "needs_care", "payloads", "steps")
 
     def __init__(
-        self, first: int, function: int, calls: list[Any], steps: list[Any], payloads: list[Payload]
+        self,
+        first: int,
+        function: int,
+        context: int,
+        calls: list[Any],
+        steps: list[Any],
+        payloads: list[Payload],
     ) -> None:
         self.first = first
         self.end = first + len(calls)
         self.function = function
         self.calls = calls
         self.steps = steps
+        self.context = context
         self.payloads = payloads
+        self.needs_care = bool(steps or context)
 
 
 class Inbox:
@@ -63,13 +73,13 @@ class Inbox:
 
     Attributes:
         frame: The frame of the call that was taken last.
-        functions: By number, those that have come: pickled, until they are needed; None for one that comes
-            with the arguments of each call.
+        functions: By number, those that have come, and contexts: pickled, until they are needed; None for
+            one that comes with the arguments of each call.
     """
 
     def __init__(self, stream: Any, tokens: int | None, line: int | None, outbox: Outbox) -> None:
         self.functions: dict[int, Any] = {}
-        self.frame = Frame(0, 0, [], [], [])
+        self.frame = Frame(0, 0, 0, [], [], [])
         self._stream = stream
         self._tokens = tokens
         self._line = line
@@ -143,7 +153,7 @@ class Inbox:
         if read is None:
             self._is_over = True
             return False
-        (first, function, new, forgotten, calls, steps, layout, _), parts = read
+        (first, function, new, forgotten, calls, steps, context, layout, _), parts = read
         for number in forgotten:
             self.functions.pop(number, None)
         self.functions.update(new)
@@ -154,7 +164,7 @@ class Inbox:
             else Payload(sizes, [next(following)], [next(following) for _ in sizes[1:]])
             for sizes, is_shared in layout
         ]
-        self._frames.append(Frame(first, function, calls, steps, payloads))
+        self._frames.append(Frame(first, function, context, calls, steps, payloads))
         return True
 
     def _descriptor(self) -> int:

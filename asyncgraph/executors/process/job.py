@@ -43,6 +43,7 @@ class Job:
             are the first of the payloads.
         seconds: How long a call is expected to take; None if nobody knows.
         payloads: What the arguments of a single call consist of, or refer to.
+        context: The context variables that calls are to see, and their values; None for none.
         steps: What follows a single call.
         timeout: Seconds that a single call may take, or None.
         crash_retries: How often a single call is begun again after its worker has died of it.
@@ -57,6 +58,7 @@ class Job:
     __slots__ = (
         "attempts",
         "calls",
+        "context",
         "crash_retries",
         "is_alone",
         "is_isolated",
@@ -75,6 +77,7 @@ class Job:
         self.calls: list[Call] = calls
         self.seconds = seconds
         self.payloads: Sequence[Payload] = ()
+        self.context: Shipped | None = None
         self.steps: Sequence[Step] = ()
         self.timeout: float | None = None
         self.crash_retries = 0

@@ -24,6 +24,8 @@ def pack_anew(shipping: Shipping, job: Job, index: int, missing: str) -> bool:
         job.shipped = shipping.ship(job.shipped.call, job.shipped.durations)
         for step in job.steps:
             step.shipped = shipping.ship(step.shipped.call, step.shipped.durations)
+        if job.context is not None:
+            job.context = shipping.ship_context_anew(job.context)
         call = job.calls[index]
         if not isinstance(call, tuple):
             _pack_arguments(shipping, job, index, call)

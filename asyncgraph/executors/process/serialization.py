@@ -16,17 +16,28 @@ import pickle
 import sys
 import time
 import types
+from collections import ChainMap
 from collections.abc import Callable, Collection, Iterator
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, ClassVar
 
 import cloudpickle
 
 from asyncgraph.executors.process.payload import Payload
 from asyncgraph.executors.process.pickling import PROTOCOL, Pieces, apart_into, attached_value
 from asyncgraph.executors.process.refusal import Refusal
+from asyncgraph.executors.process.variables import Reference, reference_to, variable_at
 from asyncgraph.executors.safe_text import safe_repr
 
-__all__ = ["Pickler", "dumps", "pack_arguments", "pack_function", "pack_result", "pickled_by_value"]
+__all__ = [
+    "Pickler",
+    "dumps",
+    "pack_arguments",
+    "pack_context",
+    "pack_function",
+    "pack_result",
+    "pickled_by_value",
+]
 
 # How long the search for a culprit may take, in seconds: in the parent it holds the loop. And how deep
 # and how wide it goes.
@@ -38,6 +49,10 @@ _SEARCH_WIDTH = 10_000
 _DECORATORS = 20
 
 
+def _reduced_variable(variable: ContextVar[Any]) -> tuple[Any, ...]:
+    return variable_at, reference_to(variable, cloudpickle.list_registry_pickle_by_value())
+
+
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
     """cloudpickle's pickler, with functions that hide behind their decorated names by reference.
 
@@ -47,7 +62,13 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
 
     Code that goes by value keeps the name of its file, without which no traceback could show its lines;
     cloudpickle leaves it out from version 3.1.3 on.
+
+    Context variables, which do not pickle, go as references (see `variables`).
     """
+
+    dispatch_table: ClassVar[ChainMap[type, Any]] = ChainMap(
+        {ContextVar: _reduced_variable}, cloudpickle.Pickler.dispatch_table
+    )
 
     def reducer_override(self, obj: Any) -> Any:
         """Reduce a hidden function to the way to it, and code with its file; all else is cloudpickle's."""
@@ -107,6 +128,21 @@ def pack_function(function: Callable[..., Any], by_value: Collection[str] = ()) 
     except BaseException as error:  # the user's code runs here
         cause = error
     raise Refusal("arg-pickle", *_find_culprit([("function", function)]), cause)
+
+
+def pack_context(context: list[tuple[Reference, Any]], by_value: Collection[str] = ()) -> bytes:
+    """Pickle the values of context variables; what the modules named define goes by value.
+
+    Raises:
+        Refusal: A value does not pickle.
+    """
+    try:
+        with pickled_by_value(by_value):
+            return dumps(context)
+    except BaseException as error:  # the user's code runs here
+        cause = error
+    values = [(f"the value of the context variable {reference[3]!r}", value) for reference, value in context]
+    raise Refusal("arg-pickle", *_find_culprit(values), cause)
 
 
 def pack_result(value: Any) -> Payload:

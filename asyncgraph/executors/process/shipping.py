@@ -8,12 +8,15 @@ that it uses. A callable with a state of its own goes with each call.
 from __future__ import annotations
 
 import itertools
+import pickle
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 from asyncgraph.executors.process.pickling import pack_by_reference
+from asyncgraph.executors.process.variables import Reference, context_with, reference_to, variable_at
 from asyncgraph.executors.safe_text import safe_repr
 
 __all__ = ["Durations", "Shipped", "Shipping"]
@@ -34,8 +37,18 @@ class Durations(Protocol):
         """So many calls have taken so many seconds together."""
 
 
+class _Nobody:
+    """Does not ask how long anything takes."""
+
+    def add(self, seconds: float, calls: int = 1) -> None:
+        """See `Durations`."""
+
+
+_NOBODY = _Nobody()
+
+
 class Shipped:
-    """A function as workers get it.
+    """A function as workers get it; or a context, which goes the same way and has a number, too.
 
     Attributes:
         number: What it is called by.
@@ -96,6 +109,28 @@ class Shipping:
             if len(self._named) > _REMEMBERED:
                 del self._named[next(iter(self._named))]
         return shipped
+
+    def ship_context(self, values: Iterable[tuple[ContextVar[Any], Any]]) -> Shipped:
+        """Take down context variables and their values, for calls to see.
+
+        Raises:
+            Refusal: A value does not pickle.
+        """
+        context = [(reference_to(variable, self.by_value), value) for variable, value in values]
+        return Shipped(context_with, self._pickled_context(context), _NOBODY)
+
+    def ship_context_anew(self, shipped: Shipped) -> Shipped:
+        """Take down a context that `ship_context` has, now that more is known of what workers lack."""
+        context: list[tuple[Reference, Any]] = pickle.loads(shipped.data or b"")
+        return self.ship_context([(variable_at(*reference), value) for reference, value in context])
+
+    def _pickled_context(self, context: list[tuple[Reference, Any]]) -> bytes:
+        named = None if self.by_value else pack_by_reference(context)
+        if named is not None and len(named.sizes) == 1:
+            return b"".join(named.stream)
+        from asyncgraph.executors.process.serialization import pack_context
+
+        return pack_context(context, self.by_value)
 
     def _pickled(self, call: Callable[..., Any]) -> bytes:
         named = None if self.by_value else pack_by_reference(call)

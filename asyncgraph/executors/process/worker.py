@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from typing import Any
 
 import asyncgraph.executors.process as package
@@ -27,6 +28,7 @@ from asyncgraph.executors.process.outbox import Outbox
 from asyncgraph.executors.process.payload import LARGE, Payload
 from asyncgraph.executors.process.pickling import ATOMS, pack_plainly, unpacked
 from asyncgraph.executors.process.refusal import Refusal
+from asyncgraph.executors.process.variables import context_with
 
 __all__ = ["main"]
 
@@ -130,19 +132,31 @@ class _Service:
         self._is_nobody = False
 
     def run(self) -> None:
-        """Serve."""
+        """Serve, in a context in which no variable is set; in a new one when a call has set one."""
+        context = Context()
+        while context.run(self._serve, context):
+            context = Context()
+
+    def _serve(self, own: Context) -> bool:
+        """Serve until there is no more, or a call has set a variable of this context; whether it was that."""
+        # A context for each call would take as long as some calls. So plain ones share it, as long as it is
+        # empty, which is seen at once: what one has set, the next one is not to see. It stays empty unless
+        # the loading of a function sets variables: these are for all calls.
         take, inbox, functions = self._inbox.take, self._inbox, self._functions
         write, clock = self._outbox.write, time.perf_counter
+        is_set = False
         while True:
             arguments = take()
             if arguments is NOTHING:
                 if not self._rest():
-                    return
+                    return False
                 continue
             frame = inbox.frame
             number = frame.function
-            if type(arguments) is not tuple or frame.steps or type(functions[number]) is bytes:
+            is_plain = type(arguments) is tuple and not (frame.needs_care or is_set)
+            if not is_plain or type(functions[number]) is bytes:
                 self._run_with_care(arguments)
+                is_set = len(own) > 0
                 continue
             # Plain arguments: in as few steps as possible, since the call may take less than they do.
             began = clock()
@@ -151,6 +165,8 @@ class _Service:
             except BaseException as error:
                 self._write_error(error)
                 value = error = arguments = None  # type: ignore[assignment]
+                if len(own):
+                    return True
                 continue
             seconds = clock() - began
             arguments = None
@@ -168,6 +184,8 @@ class _Service:
                 self._took(number, seconds)
             if began + seconds - self._told_at > _TELL_AFTER:
                 self._tell(began + seconds)
+            if len(own):
+                return True
 
     def _rest(self) -> bool:
         """Nothing is to be done: say what has been, and wait; False if nothing will be."""
@@ -181,9 +199,10 @@ class _Service:
         number, steps = frame.function, frame.steps
         previous: list[Any] = []
         try:
+            context = self._load_context(frame.context)
             call = self._unpacked(number, arguments, frame.payloads, previous)
             arguments, frame.payloads = None, []
-            value = self._timed(number, call)
+            value = self._timed(number, call, context)
             for number, pickle_of_arguments, is_timed, is_after_timed in steps:
                 # The time until the value has passed is that of the call before.
                 is_new = type(self._functions[number]) is bytes
@@ -203,7 +222,7 @@ class _Service:
                     self._tell(time.perf_counter())
                 else:
                     self._tell_if_due()
-                value = self._timed(number, call)
+                value = self._timed(number, call, context)
         except Refusal as refusal:
             self._write_refusal(refusal)
         except BaseException as error:
@@ -213,7 +232,7 @@ class _Service:
         finally:
             previous.clear()
             # From Python 3.12 on, the traceback of an error leads to this frame, which is to keep nothing.
-            value = call = arguments = None  # type: ignore[assignment]
+            value = call = arguments = context = None  # type: ignore[assignment]
         self._tell_if_due()
 
     def _unpacked(
@@ -247,12 +266,29 @@ class _Service:
         missing = _missing_module(Payload([len(function)], [function]), cause)
         raise Refusal("arg-unpickle", "function", "function", cause, missing)
 
-    def _timed(self, number: int, call: list[Any]) -> Any:
+    def _load_context(self, number: int) -> Callable[[], Context]:
+        """What makes the context for a call that is to see the variables with this number, or none for 0."""
+        if not number:
+            return copy_context
+        pickled: Context | bytes = self._functions[number]
+        if not isinstance(pickled, bytes):
+            return pickled.copy
+        try:
+            context: Context = context_with(pickle.loads(pickled))
+        except BaseException as error:  # runs the user's code, which must not end the worker
+            cause = error
+        else:
+            self._functions[number] = context
+            return context.copy
+        missing = _missing_module(Payload([len(pickled)], [pickled]), cause)
+        raise Refusal("arg-unpickle", "context", "context", cause, missing)
+
+    def _timed(self, number: int, call: list[Any], context: Callable[[], Context]) -> Any:
         function, args, kwargs = call
         call.clear()
         began = time.perf_counter()
         try:
-            value = function(*args, **kwargs)
+            value = context().run(function, *args, **kwargs)
         finally:
             if self._is_nobody:
                 os._exit(0)

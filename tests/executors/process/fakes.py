@@ -154,7 +154,7 @@ class Link:
     def send(self, frame, shared, numbers):
         assert not self.is_over, "something is sent to a worker that is on its way out"
         assert self.is_ready, "something is sent to a worker that has not said hello"
-        _, _, _, _, calls, steps, _, _ = marshal.loads(frame[0][FRAME:])
+        _, _, _, _, calls, steps, *_ = marshal.loads(frame[0][FRAME:])
         assert len(numbers) == len(calls)
         for number, call in zip(numbers, calls, strict=True):
             self.calls[number] = (*call, len(steps))
