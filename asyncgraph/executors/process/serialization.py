@@ -67,7 +67,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
     """
 
     dispatch_table: ClassVar[ChainMap[type, Any]] = ChainMap(
-        {ContextVar: _reduced_variable}, cloudpickle.Pickler.dispatch_table
+        {ContextVar: _reduced_variable},
+        cloudpickle.Pickler.dispatch_table,  # pyright: ignore[reportArgumentType]
     )
 
     def reducer_override(self, obj: Any) -> Any:
