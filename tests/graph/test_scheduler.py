@@ -427,3 +427,16 @@ def test_who_has_returned_a_node_is_known():
     assert not scheduler.is_alias(0)
     scheduler.expand(0, [()], [0], 1)
     assert scheduler.is_alias(0)
+
+
+def test_what_was_returned_by_a_cancelled_task_counts_when_it_is_revived():
+    """The returned task has finished after the cancel: the one that returned it is not called again."""
+    scheduler = Scheduler([()], [()], [0], [0], holds_inputs=True)
+    assert scheduler.take(0) == 0
+    scheduler.expand(0, [()], [0], 1)
+    assert scheduler.take(0) == 1
+    scheduler.cancel()
+    scheduler.finish(1, "a value")
+    scheduler.revive()
+    scheduler.validate()
+    assert (scheduler.remaining, scheduler.results[0]) == (0, "a value")
