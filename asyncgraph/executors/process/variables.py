@@ -149,8 +149,10 @@ def _in_dictionaries(variable: Variable) -> Iterator[Place]:
 
 def _contents() -> Iterator[tuple[str, str, Any]]:
     """What is in which module under which name, as it is now: other threads may import some meanwhile."""
+    main = sys.modules.get("__main__")
     for module, content in list(sys.modules.items()):
-        if isinstance(content, ModuleType):
+        # `multiprocessing` gives `__main__` another name, by which workers would look for it in vain.
+        if isinstance(content, ModuleType) and (content is not main or module == "__main__"):
             # Not with `getattr`, on which one that is to be loaded late would load itself.
             for name, value in list(object.__getattribute__(content, "__dict__").items()):
                 yield module, name, value

@@ -60,6 +60,7 @@ def test_importable_modules_come_before_main(monkeypatch):
     """A variable that a script has imported is known by the module that it was imported from."""
     variable = ContextVar("shared")
     monkeypatch.setattr(sys.modules["__main__"], "shared", variable, raising=False)
+    monkeypatch.setitem(sys.modules, "__mp_main__", sys.modules["__main__"])  # `multiprocessing` does that
     assert place_of(variable) == ("__main__", "shared", None)
     assert reference_to(variable)[0] is None
     module = types.ModuleType("with_shared")
