@@ -152,7 +152,9 @@ def _contents() -> Iterator[tuple[str, str, Any]]:
     main = sys.modules.get("__main__")
     for module, content in list(sys.modules.items()):
         # `multiprocessing` gives `__main__` another name, by which workers would look for it in vain.
-        if isinstance(content, ModuleType) and (content is not main or module == "__main__"):
+        if content is main and module != "__main__":
+            continue
+        if isinstance(content, ModuleType):
             # Not with `getattr`, on which one that is to be loaded late would load itself.
             for name, value in list(object.__getattribute__(content, "__dict__").items()):
                 yield module, name, value
