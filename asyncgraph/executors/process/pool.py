@@ -254,7 +254,7 @@ class ProcessExecutor:
             if worker is not None:
                 piece = waiting[0].split(count) if count < len(waiting[0]) else waiting.popleft()
                 self._give(worker, piece)
-            elif waiting[0].job.is_isolated:
+            elif waiting[0].job.is_isolated and not waiting[0].job.is_alone:
                 isolated.append(waiting.popleft())  # it waits for a new worker, which others need not
             else:
                 break

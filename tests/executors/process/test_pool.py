@@ -179,14 +179,19 @@ def test_others_need_not_wait_for_an_isolated_call(make_world):
     assert all(job.error() is None for job in (*held, isolated, other))
 
 
+def one_may_begin_again(world, **options):
+    """Two calls that have begun, the first of which may begin again, and their workers."""
+    jobs = world.start(crash_retries=1, **options), world.start()
+    links = world.ready(2)
+    for link in links:
+        link.begin()
+    return *jobs, *links
+
+
 def test_what_may_have_run_out_of_memory_runs_alone(make_world):
     """Begun again, it waits for what is running, and all others wait for it."""
     world = make_world(2)
-    hungry = world.start(crash_retries=1)
-    beside = world.start()
-    first, second = world.ready(2)
-    first.begin()
-    second.begin()
+    hungry, beside, first, second = one_may_begin_again(world)
     first.process.end(number=signal.SIGKILL)
     first.close_line()
     world.loop.settle()
@@ -207,14 +212,25 @@ def test_what_may_have_run_out_of_memory_runs_alone(make_world):
     assert hungry.error() is beside.error() is late.error() is None
 
 
+def test_an_isolated_call_runs_alone_too(make_world):
+    """Nothing begins before it while it waits for a worker of its own."""
+    world = make_world(2)
+    hungry, beside, first, second = one_may_begin_again(world, is_isolated=True)
+    first.process.end(number=signal.SIGKILL)
+    first.close_line()
+    world.loop.settle()
+    late = world.start()
+    second.finish()
+    second.tell()
+    assert not second.tokens, "another begins beside it, or before it"
+    world.finish()
+    assert hungry.error() is beside.error() is late.error() is None
+
+
 def test_what_the_pool_has_killed_does_not_run_alone(make_world):
     """A call that has crashed by itself is begun again beside others."""
     world = make_world(2)
-    crashing = world.start(crash_retries=1)
-    beside = world.start()
-    first, second = world.ready(2)
-    first.begin()
-    second.begin()
+    crashing, beside, first, second = one_may_begin_again(world)
     first.die()
     world.loop.settle()
     (third,) = [link for link in world.ready(2) if link is not second]
