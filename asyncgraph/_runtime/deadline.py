@@ -9,22 +9,14 @@ from functools import partial
 from typing import Any
 
 from asyncgraph._graph.node import Node, key_of
-from asyncgraph.errors import NodeTimeoutError
-from asyncgraph.executors.base import without_own_frames
+from asyncgraph.executors.base import timed_out, without_own_frames
 
-__all__ = ["timed_out", "within_timeout"]
+__all__ = ["within_timeout"]
 
 
 def within_timeout(node: Node[Any], call: Callable[..., Any]) -> Callable[..., Any]:
     """The coroutine function `call`, which is awaited for as long as the node's timeout allows."""
     return call if node._function.timeout is None else partial(_awaited, node, call)
-
-
-def timed_out(node: Node[Any]) -> NodeTimeoutError:
-    """The error of a node that has run for too long."""
-    return NodeTimeoutError(
-        f"{key_of(node)} ran for longer than its timeout of {node._function.timeout:g} s",
-    )
 
 
 # As `asyncio.timeout` does, but for two things: an exception or a value that comes after the deadline, from
@@ -49,8 +41,8 @@ async def _awaited(node: Node[Any], call: Callable[..., Any], /, *args: Any, **k
         # If its run is being stopped as well, it was cancelled once more than that.
         if not has_struck or aio_task.uncancel() > before:
             raise
-        raise timed_out(node) from without_own_frames(error)
+        raise timed_out(key_of(node), seconds) from without_own_frames(error)
     timer.cancel()
     if has_struck and aio_task.uncancel() <= before:
-        raise timed_out(node)
+        raise timed_out(key_of(node), seconds)
     return value

@@ -631,7 +631,7 @@ class Execution:
             self.settle(task, lane, value, None)
 
     def _settle_stopped(self, task: int, lane: int, value: Any, error: BaseException | None) -> None:
-        is_failure = error is not None and not isinstance(error, asyncio.CancelledError)
+        failure = None if isinstance(error, asyncio.CancelledError) else error
         if self.is_scheduled:
             is_value = error is None and not issubclass(type(value), UNUSUAL)
             # What threads have done behind it counts, too. What comes after that is kept only for a run that
@@ -639,8 +639,8 @@ class Execution:
             is_late = self._has_cancelled and not (self._is_resumable and lane != COROUTINE)
             if is_value and not is_late:
                 self.scheduler.finish(task, value)
-            elif error is not None and is_failure and self._is_resumable:
-                self._errors[task] = error
+            elif failure is not None and self._is_resumable:
+                self._errors[task] = failure
                 self.scheduler.fail(task)
             else:
                 self.scheduler.stop(task)
@@ -650,13 +650,13 @@ class Execution:
             self._way.done = finished, running - 1
         if type(value) is CoroutineType:
             value.close()
-        if error is None or not is_failure or error is self.failure:
+        if failure is None or failure is self.failure:
             return
         if self.failure is not None and not isinstance(self.failure, asyncio.CancelledError):
-            self._note_another(task, lane, error)
+            self._note_another(task, lane, failure)
         else:
             message = f"asyncgraph: node {key_of(self.nodes[task])} failed while its run was being cancelled"
-            self.loop.call_exception_handler({"message": message, "exception": error})
+            self.loop.call_exception_handler({"message": message, "exception": failure})
 
     def _note_another(self, task: int, lane: int, error: BaseException) -> None:
         """A node has failed in an execution that is being stopped for the failure of another."""

@@ -19,7 +19,7 @@ from asyncgraph._runtime.remains import Failure, Remains, Results
 from asyncgraph._runtime.waiting import until_done
 from asyncgraph.executors.loop import failure_on_loop
 
-__all__ = ["BeginAgain", "Failure", "Run", "Statistics", "compute"]
+__all__ = ["BeginAgain", "Run", "Statistics", "compute"]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -199,7 +199,7 @@ class Run(Generic[T_co]):
         """Go on with a run that has failed or was cancelled, in a new one: only what is missing is run.
 
         What has failed is run again, with the same arguments; whatever was wrong may have been put right
-        meanwhile. Functions may have been changed in place (`importlib.reload` makes new ones).
+        meanwhile.
 
         Args:
             timeout: As in `start`, for the new run.

@@ -302,7 +302,7 @@ class Threads:
                 function, args, kwargs = prepared
                 if function.is_dynamic and is_async(args[0]):
                     self._coroutines.add(task, args[0], args[1:], kwargs)
-                elif function.is_special and is_watched(function):
+                elif is_watched(function):
                     call = Watched(owner.nodes[task], prepared, owner)
                 else:
                     call = Alone(owner.nodes[task], prepared, owner.context.copy())

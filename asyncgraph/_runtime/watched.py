@@ -24,7 +24,7 @@ from asyncgraph._runtime.owner import Owner, Resolved
 from asyncgraph._runtime.slots import Slots
 from asyncgraph._runtime.stopping import Scope, current, failure_in_thread, stop_within
 from asyncgraph.errors import NodeTimeoutError
-from asyncgraph.executors.base import Deliver
+from asyncgraph.executors.base import Deliver, timed_out
 from asyncgraph.executors.safe_text import safe_repr
 from asyncgraph.executors.thread import ThreadExecutor
 
@@ -137,10 +137,10 @@ class Watched:
     def timed_out(self) -> NodeTimeoutError:
         """The error of a call that has taken longer than it may; what else has come of it is dropped."""
         is_left = self.is_abandonable
-        error = NodeTimeoutError(
-            f"{self._key} ran for longer than its timeout of {self._function.timeout:g} s; its thread was "
-            f"told to stop, and {'goes on by itself until it does' if is_left else 'has ended'}"
-        )
+        seconds = self._function.timeout
+        assert seconds is not None
+        then = "goes on by itself until it does" if is_left else "has ended"
+        error = timed_out(self._key, seconds, f"; its thread was told to stop, and {then}")
         late = None if is_left else self.late_error()
         if late is not None:
             add_note(error, f"asyncgraph: when it was told to stop, it raised {safe_repr(late)}")

@@ -12,10 +12,19 @@ from contextvars import Context
 from types import TracebackType
 from typing import Any, Protocol
 
-from asyncgraph.errors import NodeExitedError
+from asyncgraph.errors import NodeExitedError, NodeTimeoutError
 from asyncgraph.executors.safe_text import safe_repr
 
-__all__ = ["Call", "Deliver", "Executor", "failure_of", "perform", "usable_cores", "without_own_frames"]
+__all__ = [
+    "Call",
+    "Deliver",
+    "Executor",
+    "failure_of",
+    "perform",
+    "timed_out",
+    "usable_cores",
+    "without_own_frames",
+]
 
 Deliver = Callable[[Any, BaseException | None], None]
 
@@ -117,6 +126,11 @@ def failure_of(
         )
     replacement.__cause__ = error
     return replacement
+
+
+def timed_out(key: str, seconds: float, then: str = "") -> NodeTimeoutError:
+    """The error of a node that has run for too long; `then` says what has become of its call."""
+    return NodeTimeoutError(f"{key} ran for longer than its timeout of {seconds:g} s{then}")
 
 
 def without_own_frames(error: BaseException) -> BaseException:

@@ -514,6 +514,16 @@ async def test_no_slot_is_lost():
         assert len(await compute([delayed(abs, executor="thread")(-1) for _ in range(20)])) == 20
 
 
+async def logged_late(held, caplog):
+    """Abandon the call, let it end, and return what was logged."""
+    with caplog.at_level(logging.DEBUG, logger="asyncgraph"):
+        async with Runtime(threads=1) as runtime:
+            await end("cancel", held.begun, held.node())
+            held.release.set()
+            await until(lambda: slots_of(runtime).used == 0)
+    return caplog.records
+
+
 async def test_a_late_error_is_logged(held, caplog):
     """An exception that nobody waits for is told at debug level, with the key of its node."""
     mine = Mine("late")
@@ -522,12 +532,7 @@ async def test_a_late_error_is_logged(held, caplog):
         raise mine
 
     held.outcome = fail
-    with caplog.at_level(logging.DEBUG, logger="asyncgraph"):
-        async with Runtime(threads=1) as runtime:
-            await end("cancel", held.begun, held.node())
-            held.release.set()
-            await until(lambda: slots_of(runtime).used == 0)
-    (record,) = caplog.records
+    (record,) = await logged_late(held, caplog)
     assert (record.name, record.levelname) == ("asyncgraph", "DEBUG")
     assert "held-" in record.getMessage()
     assert "which nobody waits for any more, failed" in record.getMessage()
@@ -537,12 +542,7 @@ async def test_a_late_error_is_logged(held, caplog):
 async def test_a_late_cancelled_error_is_not_logged(held, caplog):
     """A call that leaves when it is told to has done what was wanted."""
     held.outcome = check_cancelled
-    with caplog.at_level(logging.DEBUG, logger="asyncgraph"):
-        async with Runtime(threads=1) as runtime:
-            await end("cancel", held.begun, held.node())
-            held.release.set()
-            await until(lambda: slots_of(runtime).used == 0)
-    assert caplog.records == []
+    assert await logged_late(held, caplog) == []
 
 
 async def test_late_values_are_dropped(held):

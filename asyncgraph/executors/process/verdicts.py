@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from asyncgraph.errors import NodeTimeoutError, RuntimeClosedError, WorkerStartError
+from asyncgraph.executors import base
 from asyncgraph.executors.safe_text import describe_error
 
 __all__ = ["cancelled", "closed", "forked", "not_started", "timed_out"]
@@ -12,9 +13,7 @@ __all__ = ["cancelled", "closed", "forked", "not_started", "timed_out"]
 
 def timed_out(timeout: float, key: str) -> NodeTimeoutError:
     """It has run for too long."""
-    return NodeTimeoutError(
-        f"{key} ran for longer than its timeout of {timeout:g} s; its worker process was killed"
-    )
+    return base.timed_out(key, timeout, "; its worker process was killed")
 
 
 def cancelled(_: str) -> BaseException:
