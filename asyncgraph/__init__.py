@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from asyncgraph import errors
     from asyncgraph._graph.retry import Retry
+    from asyncgraph._lazy.choice import when
     from asyncgraph._lazy.compiled import Compiled, Input, compile
     from asyncgraph._lazy.completed import as_completed
     from asyncgraph._lazy.delayed import delayed
@@ -36,6 +37,7 @@ __all__ = [
     "from_graph",
     "run",
     "start",
+    "when",
 ]
 
 __version__ = "0.1.0"
@@ -57,6 +59,7 @@ _MODULES = {
     "from_graph": "_lazy.handwritten",
     "run": "_runtime.front",
     "start": "_runtime.front",
+    "when": "_lazy.choice",
 }
 
 

@@ -53,6 +53,7 @@ class Function:
         is_async: Whether calling it gives something to await.
         is_value: Whether its nodes are data: the one argument is the value, and nothing is called.
         is_input: Whether its nodes stand for values that are given to each run.
+        is_choice: Whether its nodes choose between others, which are `Branch`es among their arguments.
         is_dynamic: Whether it calls its first argument, so that where it runs shows only then.
         nout: How many items its nodes unpack into, or None.
         timeout: How many seconds a call may take, or None.
@@ -60,7 +61,7 @@ class Function:
         is_isolated: Whether each call has a worker process of its own.
         retry: When a call that has failed is made again, or None for never.
         is_abandonable: Whether a run that is cancelled does not wait for the thread of a call.
-        is_special: Whether any of the last five says something: such calls go one by one.
+        is_special: Whether it is a choice, or any of the last five says something: such calls go one by one.
         durations: How long its calls take, as far as is known; the same with other options shares this.
     """
 
@@ -71,6 +72,7 @@ class Function:
         "executor",
         "is_abandonable",
         "is_async",
+        "is_choice",
         "is_dynamic",
         "is_input",
         "is_isolated",
@@ -90,6 +92,7 @@ class Function:
         *,
         is_async: bool = False,
         is_value: bool = False,
+        is_choice: bool = False,
         is_dynamic: bool = False,
         is_input: bool = False,
         nout: int | None = None,
@@ -106,6 +109,7 @@ class Function:
         self.executor = executor
         self.is_async = is_async
         self.is_value = is_value
+        self.is_choice = is_choice
         self.is_dynamic = is_dynamic
         self.is_input = is_input
         self.nout = nout
@@ -114,7 +118,9 @@ class Function:
         self.is_isolated = is_isolated
         self.retry = retry
         self.is_abandonable = is_abandonable
-        self.is_special = bool(timeout or crash_retries or is_isolated or retry or is_abandonable)
+        self.is_special = bool(
+            timeout or crash_retries or is_isolated or retry or is_abandonable or is_choice
+        )
 
     def __repr__(self) -> str:
         return f"<{self.name}, executor {self.executor!r}>"

@@ -9,7 +9,7 @@ from typing import Any
 
 from asyncgraph._graph.arguments import Template
 from asyncgraph._graph.function import Function
-from asyncgraph._graph.node import Node, Site, in_dependency_order, key_of, site_of
+from asyncgraph._graph.node import Branch, Node, Site, branches_of, in_dependency_order, key_of, site_of
 
 __all__ = ["Graph", "Ref", "Task"]
 
@@ -62,7 +62,8 @@ class Task:
         kwargs: Keyword arguments, likewise.
         name: The name that messages use; the first part of the key, unless the graph was written by hand.
         executor: Where it runs: "loop", "thread", "process" or a registered name.
-        dependencies: Keys of the tasks whose values it takes, in order of appearance, each once.
+        dependencies: Keys of the tasks whose values it takes, in order of appearance, each once; for a
+            choice also those it is between.
         site: File, line and function where the node was built, or None.
     """
 
@@ -88,6 +89,11 @@ class Task:
         return None if self._function.is_value else self._function.call
 
     @property
+    def is_choice(self) -> bool:
+        """Whether it runs only one of the tasks that its arguments behind the first refer to."""
+        return self._function.is_choice
+
+    @property
     def name(self) -> str:
         """What messages call it."""
         return self._function.name
@@ -108,7 +114,7 @@ class Task:
 
 
 class Graph(Mapping[str, Task]):
-    """The prescription behind one or more nodes: every task they need, dependencies first.
+    """The prescription behind one or more nodes: every task they need, or may need, dependencies first.
 
     It is read-only; `dict(graph)` gives a copy as a plain dictionary. Keys are unique in it: where
     several nodes have one (written by hand, or given in different processes), the first keeps it, outputs
@@ -122,7 +128,7 @@ class Graph(Mapping[str, Task]):
 
     def __init__(self, outputs: Iterable[Node[Any]]) -> None:
         requested = list(outputs)
-        nodes = in_dependency_order(requested)
+        nodes = in_dependency_order(requested, with_branches=True)
         self._keys = _unique_keys([*requested, *nodes])
         self._nodes: dict[str, Node[Any]] = {self._keys[id(node)]: node for node in nodes}
         self.outputs = tuple(self._keys[id(node)] for node in requested)
@@ -148,7 +154,7 @@ class Graph(Mapping[str, Task]):
             node._function,
             tuple(self._as_shown(value) for value in node._args),
             {name: self._as_shown(value) for name, value in node._kwargs.items()},
-            tuple(dict.fromkeys(self._keys[id(each)] for each in node._dependencies)),
+            tuple(dict.fromkeys(self._keys[id(each)] for each in (*node._dependencies, *branches_of(node)))),
             site_of(node),
         )
 
@@ -157,6 +163,8 @@ class Graph(Mapping[str, Task]):
         return value.fill(self._as_ref, Node) if isinstance(value, Template) else self._as_ref(value)
 
     def _as_ref(self, value: Any) -> Any:
+        if type(value) is Branch:
+            value = value.node
         return Ref(self._keys[id(value)]) if isinstance(value, Node) else value
 
 

@@ -17,8 +17,10 @@ from asyncgraph._graph.pieces import PIECE, Pieces, cut, whole
 
 __all__ = [
     "NO_KWARGS",
+    "Branch",
     "Node",
     "Site",
+    "branches_of",
     "dependency_order",
     "in_dependency_order",
     "key_of",
@@ -72,6 +74,29 @@ class Node(Generic[T_co]):
         self._key: str | None = None
 
 
+class Branch:
+    """One of the nodes that a choice is between, among its arguments: no dependency, so that it may never run.
+
+    Attributes:
+        node: The node.
+    """
+
+    __slots__ = ("node",)
+
+    def __init__(self, node: Node[Any]) -> None:
+        self.node = node
+
+    def __repr__(self) -> str:
+        return repr(self.node)
+
+
+def branches_of(node: Node[Any]) -> tuple[Node[Any], ...]:
+    """The nodes that `node` is a choice between; none, if it is no choice."""
+    if not node._function.is_choice:
+        return ()
+    return tuple([value.node for value in node._args if type(value) is Branch])
+
+
 _counters: dict[str, Iterator[int]] = {}
 _claims: dict[int, str] = {}
 
@@ -104,17 +129,24 @@ def site_of(node: Node[Any]) -> Site | None:
 
 
 def in_dependency_order(
-    outputs: Iterable[Node[Any]], is_placed: Callable[[Node[Any]], bool] | None = None
+    outputs: Iterable[Node[Any]],
+    is_placed: Callable[[Node[Any]], bool] | None = None,
+    *,
+    with_branches: bool = False,
 ) -> list[Node[Any]]:
     """Every node that `outputs` need, dependencies before dependents, depth first, without recursion.
 
-    Where `is_placed` is given, the nodes for which it is true are left out, and what only they need.
+    Where `is_placed` is given, the nodes for which it is true are left out, and what only they need. With
+    branches, there is also what they may need, as choices turn out.
     """
-    return whole(dependency_order(outputs, is_placed))
+    return whole(dependency_order(outputs, is_placed, with_branches=with_branches))
 
 
 def dependency_order(
-    outputs: Iterable[Node[Any]], is_placed: Callable[[Node[Any]], bool] | None = None
+    outputs: Iterable[Node[Any]],
+    is_placed: Callable[[Node[Any]], bool] | None = None,
+    *,
+    with_branches: bool = False,
 ) -> Pieces[list[Node[Any]]]:
     """As `in_dependency_order`, in pieces."""
     ordered: list[Node[Any]] = []
@@ -129,7 +161,12 @@ def dependency_order(
                 stack.pop()
             elif node._dependencies and node not in entered:
                 entered.add(node)
+                if with_branches:
+                    stack += branches_of(node)[::-1]
                 stack += [each for each in node._dependencies[::-1] if each not in placed]
+            elif with_branches and node not in entered and (branches := branches_of(node)):
+                entered.add(node)
+                stack += branches[::-1]
             else:
                 stack.pop()
                 placed.add(node)

@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import Any
 
 from asyncgraph._graph.function import Function
-from asyncgraph._graph.node import Node, dependency_order, tree_order
+from asyncgraph._graph.node import Node, dependency_order, in_dependency_order, tree_order
 from asyncgraph._graph.order import is_small, may_gain, order, order_of_shape, order_of_tree
 from asyncgraph._graph.pieces import PIECE, Pieces, cut, whole
 
@@ -35,7 +35,8 @@ class Plan:
     Attributes:
         nodes: The nodes, by number.
         requested: The nodes asked for; one may be there twice.
-        inputs: The nodes whose values are given to each run; they are the first, in order of appearance.
+        inputs: The nodes whose values are given to each run, those that only a branch of a choice needs, too;
+            they are the first, in order of appearance.
         is_tree: Whether every node is needed once: by one other, or as one output.
         functions: The functions that the nodes call.
     """
@@ -59,13 +60,20 @@ class Plan:
         for some in cut(self.nodes, _EASY):
             functions.update(map(_function_of, some))
             yield
-        self.functions = frozenset(functions)
-        has_inputs = any(function.is_input for function in functions)
-        self.inputs = [node for node in self.nodes if node._function.is_input] if has_inputs else []
+        self.inputs = self._find_inputs(functions)
+        self.functions = frozenset(functions.union(map(_function_of, self.inputs)))
         yield from self._put_in_order()
         if self.inputs:
             self.nodes = self.inputs + [node for node in self.nodes if not node._function.is_input]
             self._forget_numbers()
+
+    def _find_inputs(self, functions: set[Function]) -> list[Node[Any]]:
+        nodes: Iterable[Node[Any]] = ()
+        if any(function.is_choice for function in functions):
+            nodes = in_dependency_order(self.requested, with_branches=True)
+        elif any(function.is_input for function in functions):
+            nodes = self.nodes
+        return [node for node in nodes if node._function.is_input]
 
     def prepare(self) -> None:
         """Work out now what runs may need, and not in the first of them."""

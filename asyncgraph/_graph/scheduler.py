@@ -18,20 +18,24 @@ States of a task, and the only ways between them::
        └────────────> running                       (it was taken ahead: `take_ahead`)
 
 and back from running to ready, for a task that has not begun after all (`untake`), from waiting to ready when
-a pause is over (`go_on`), and from failed and cancelled to waiting or ready, when all is over (`revive`).
+a pause is over (`go_on`), and when all is over from failed and cancelled to waiting or ready (`revive`), and
+from finished to cancelled, for a result that is of no use any more (`withdraw`).
 
 Laws, which `validate` checks:
 
-1. A task is waiting exactly while a dependency of it is not finished, or it was postponed, and ready from
-   then until it is taken. It is taken once, unless it is given back, consumes once after that, and only then
+1. A task is waiting exactly while a dependency of it is not finished, it was postponed or it sleeps, and
+   ready from then until it is taken. It is taken once, unless it is given back, consumes once after that, and only then
    finishes, fails, is stopped or expanded. One that was expanded is not run again.
-2. A result is kept exactly while its task is an output or has a dependent that has not consumed it. A task
-   that holds its inputs, because it may be begun again, consumes them when it is over.
+2. A result is kept exactly while its task is an output, has a dependent that has not consumed it or is kept
+   by the caller. A task that holds its inputs, because it may be begun again, consumes them when it is over.
 3. A task that can never run is failed or cancelled at once, not when its turn would come. A failed
    one knows the failure that it is behind.
-4. `remaining` counts the tasks that are waiting, ready or running; the run is over when it is zero.
+4. `remaining` counts the tasks that are waiting, ready or running, but for those that sleep; the run is over
+   when it is zero.
 5. A waiting task may be taken ahead while all that it waits for is running or was taken ahead itself. It
    is running, and not ready, as soon as the last of that has finished.
+6. A lazy task sleeps until a task that does not sleep waits for nothing but lazy ones, this one among them.
+   When nothing can need it any more, it is cancelled, unless inputs are held.
 """
 
 from __future__ import annotations
@@ -79,6 +83,7 @@ class Scheduler:
         urgency: All tasks, the one that goes first in front, if that is not the order of their numbers.
         holds_inputs: Whether all tasks hold their inputs, and keep them if they do not finish, so that it
             can be revived.
+        lazy: The tasks, no outputs among them, that are lazy: they sleep until they are needed at once.
 
     Attributes:
         holds_inputs: The same.
@@ -91,17 +96,22 @@ class Scheduler:
     __slots__ = (
         "_ahead",
         "_aliases",
+        "_asleep",
         "_dependencies",
         "_dependents",
         "_holders",
         "_holds",
         "_is_own",
+        "_kept",
         "_lanes",
+        "_lazy",
+        "_lazy_missing",
         "_missing",
         "_postponed",
         "_rank",
         "_task_at",
         "_uses",
+        "_withdrawn",
         "behind",
         "dependencies",
         "dependents",
@@ -127,15 +137,20 @@ class Scheduler:
         urgency: Sequence[int] | None = None,
         *,
         holds_inputs: bool = False,
+        lazy: Iterable[int] = (),
     ) -> None:
         self.holds_inputs = holds_inputs
+        self._lazy = set(lazy)
         whole(self._make(dependencies, dependents, lanes, outputs, begun, results, running, urgency))
 
     @classmethod
-    def in_pieces(cls, *args: Any, holds_inputs: bool = False) -> Pieces[Scheduler]:
+    def in_pieces(
+        cls, *args: Any, holds_inputs: bool = False, lazy: Iterable[int] = ()
+    ) -> Pieces[Scheduler]:
         """Make a scheduler in pieces."""
         scheduler = cls.__new__(cls)
         scheduler.holds_inputs = holds_inputs
+        scheduler._lazy = set(lazy)
         yield from scheduler._make(*args)
         return scheduler
 
@@ -167,6 +182,8 @@ class Scheduler:
                 yield
         for output in self.outputs:
             self._uses[output] += 1
+        # Tasks whose results are kept for other reasons, each with how many there are.
+        self._kept: dict[int, int] = {}
         # Single tasks that hold their inputs; and whether any do.
         self._holders: set[int] = set()
         self._holds = self.holds_inputs
@@ -189,6 +206,14 @@ class Scheduler:
         # is needed, which would take 0.4 µs for each of 50 000.
         self.ready: dict[int, list[int]] = {lane: [] for lane in set(lanes)}
         self.producers: dict[int, deque[int]] = {lane: deque() for lane in self.ready}
+        # Tasks whose results have been withdrawn: what has taken them may have finished.
+        self._withdrawn: set[int] = set()
+        # For tasks that need lazy ones: how many of these are not finished. And those that sleep.
+        self._lazy_missing: dict[int, int] = {}
+        self._asleep: set[int] = set()
+        for task in self._lazy:
+            self._fall_asleep(task, dependents[task])
+        self.remaining -= len(self._asleep)
         if begun:
             yield from self._skip(begun, results or {}, running)
         place = 0
@@ -196,18 +221,22 @@ class Scheduler:
             self._make_first_ready(tasks, place, begun)
             place += len(tasks)
             yield
+        for task in self._lazy_missing:
+            self._wake_for(task)
+        if self._asleep:
+            self._end_unneeded()
 
     def _make_first_ready(self, tasks: Sequence[int], place: int, begun: int) -> None:
         """What of these tasks, the first of which is at this place, waits for nothing is ready."""
         state, lanes, producers = self.state, self.lanes, self.producers
         for rank, task in enumerate(tasks, place):
-            if task < begun:
+            if task < begun or self._missing[task]:
                 continue
-            if not self.dependencies[task]:
+            if self.dependencies[task]:
+                self._make_ready(task)
+            else:
                 state[task] = READY
                 producers[lanes[task]].append(rank)
-            elif not self._missing[task]:
-                self._make_ready(task)
 
     # -- what to start
 
@@ -286,7 +315,8 @@ class Scheduler:
     def can_go_ahead(self, task: int) -> bool:
         """Whether the task waits to be called, and has not been taken; what for is not looked at."""
         is_waiting = self.state[task] == WAITING and task not in self._postponed
-        return is_waiting and task not in self._ahead and task not in self._aliases
+        is_awake = task not in self._asleep
+        return is_waiting and is_awake and task not in self._ahead and task not in self._aliases
 
     def is_alias(self, task: int) -> bool:
         """Whether the task has returned a node, whose result becomes its own."""
@@ -352,11 +382,13 @@ class Scheduler:
             for task in tasks:
                 self.state[task] = WAITING
             yield
-        self.remaining += len(revived)
+        self.remaining += len(revived) - len(self._asleep.intersection(revived))
         for tasks in cut(revived):
             for task in tasks:
                 if not self._missing[task] and self.state[task] == WAITING:
                     self._revive(task)
+                elif self._lazy:
+                    self._wake_for(task)
             yield
 
     def _revive(self, task: int) -> None:
@@ -384,8 +416,12 @@ class Scheduler:
         """
         finished = [task]
         state, missing, aliases, ahead = self.state, self._missing, self._aliases, self._ahead
+        lazy = self._lazy
         for current in finished:
             self.remaining -= 1
+            if lazy and current in lazy:
+                for dependent in self.dependents[current]:
+                    self._lazy_missing[dependent] -= 1
             if self._holds and (self.holds_inputs or current in self._holders):
                 self._give_up(self.dependencies[current])
             if self._uses[current]:
@@ -396,7 +432,10 @@ class Scheduler:
             for dependent in self.dependents[current]:
                 missing[dependent] -= 1
                 # A dependent may also have failed meanwhile, through another dependency.
-                if not missing[dependent] and state[dependent] == WAITING:
+                if missing[dependent]:
+                    if lazy:
+                        self._wake_for(dependent)
+                elif state[dependent] == WAITING:
                     if dependent in aliases:
                         self.consume(dependent)
                         finished.append(dependent)
@@ -422,30 +461,16 @@ class Scheduler:
                 self.remaining -= 1
                 state[task] = RELEASED
 
-    def fail(self, task: int, behind: int | None = None) -> list[int]:
+    def fail(self, task: int) -> list[int]:
         """A running task has failed, and with it everything that waits for it; nothing of that is ahead.
-
-        Args:
-            task: The task.
-            behind: The task whose failure is the reason, if not its own.
 
         Returns:
             The tasks that failed with it.
         """
-        origin = task if behind is None else behind
-        failed = [task]
-        self._end(task, FAILED)
-        self.behind[task] = origin
-        self._drop_held(task)
-        for current in failed:
-            for dependent in self.dependents[current]:
-                if self.state[dependent] == WAITING:
-                    self._end(dependent, FAILED)
-                    self.behind[dependent] = origin
-                    self._holders.discard(dependent)
-                    self.consume(dependent)
-                    failed.append(dependent)
-        return failed[1:]
+        failed = self._fail(task, task)
+        if self._asleep:
+            self._end_unneeded()
+        return failed
 
     def stop(self, task: int) -> None:
         """A running task was stopped, in a run that is cancelled."""
@@ -456,6 +481,8 @@ class Scheduler:
         """Nothing more is to start: whatever is not running yet is cancelled, also what was taken ahead."""
         self._ahead.clear()
         self._postponed.clear()
+        if not self.holds_inputs:
+            self._asleep.clear()
         for queue in (*self.ready.values(), *self.producers.values()):
             queue.clear()
         # By operations on bytes, a hundredth of what a loop takes; only results, and what will be one, are
@@ -482,8 +509,65 @@ class Scheduler:
         if not self._uses[output]:
             self._release(output)
 
+    def keep(self, task: int) -> None:
+        """Keep the result of a task, which is not released, until `let_go` is called as often."""
+        self._uses[task] += 1
+        self._kept[task] = self._kept.get(task, 0) + 1
+
+    def let_go(self, task: int) -> None:
+        """There is one reason less to keep the result of a task."""
+        if self._kept[task] == 1:
+            del self._kept[task]
+        else:
+            self._kept[task] -= 1
+        self.give_up(task)
+        if self._asleep:
+            self._end_unneeded()
+
+    def is_kept(self, task: int) -> bool:
+        """Whether the result of a task is kept for others than its dependents."""
+        return task in self.outputs or task in self._kept
+
+    def withdraw(self, task: int, *, sleeps: bool) -> None:
+        """Forget the result of a finished task: when all is revived, it is to be begun again.
+
+        All is over, and inputs are held. What it needs is there, and whatever has taken its result and is not
+        to be begun again keeps what it has made of it.
+
+        Args:
+            task: The task.
+            sleeps: Whether it is to sleep then.
+        """
+        self._own_the_graph()
+        state, missing = self.state, self._missing
+        state[task] = CANCELLED
+        self.results[task] = None
+        for dependency in self.dependencies[task]:
+            self._uses[dependency] += 1
+        # Those that have returned a node wait for that now, which may be this one's.
+        self._dependents[task] = dependents = [
+            each
+            for each in dict.fromkeys(self.dependents[task])
+            for _ in range(self.dependencies[each].count(task))
+        ]
+        needed = sum(state[each] not in (FINISHED, RELEASED) for each in dependents)
+        self._uses[task] = needed + self._kept.get(task, 0) + (task in self.outputs)
+        self._withdrawn.add(task)
+        for each in dependents:
+            missing[each] += 1
+        if sleeps:
+            self._lazy.add(task)
+            self._fall_asleep(task, dependents)
+        elif task in self._lazy:
+            self._count_lazy(dependents)
+
     def expand(
-        self, task: int, dependencies: Sequence[tuple[int, ...]], lanes: Sequence[int], root: int
+        self,
+        task: int,
+        dependencies: Sequence[tuple[int, ...]],
+        lanes: Sequence[int],
+        root: int,
+        lazy: Iterable[int] = (),
     ) -> list[int]:
         """A running task has returned a node: new tasks compute it, and the task takes their result.
 
@@ -494,6 +578,7 @@ class Scheduler:
                 may name tasks that are here already, but none that is released or cancelled.
             lanes: The lanes of the new tasks.
             root: The task whose result becomes the task's own: a new one, or one that is here.
+            lazy: The new tasks that are lazy.
 
         Returns:
             The tasks that are finished or failed at once, because what they wait for is.
@@ -506,7 +591,7 @@ class Scheduler:
         if self._leads_to(task, [each for each in named if each < first]):
             raise CycleError("the node that it returned depends on it, so that each waits for the other")
         self._own_the_graph()
-        self._append(dependencies, lanes)
+        self._append(dependencies, lanes, lazy)
         self._aliases[task] = root
         self.state[task] = WAITING
         # It has been called, and is not called again.
@@ -518,6 +603,8 @@ class Scheduler:
                 ended += self._connect(new, dependencies[new - first])
         ended += self._connect(task, (root,))
         self._give_up(inputs)
+        if self._asleep:
+            self._end_unneeded()
         return ended
 
     def final(self, task: int) -> int:
@@ -577,8 +664,66 @@ class Scheduler:
             self.results[task] = None
 
     def _end(self, task: int, state: int) -> None:
+        if task in self._asleep:
+            self._rouse(task)
         self.state[task] = state
         self.remaining -= 1
+
+    def _fail(self, task: int, origin: int) -> list[int]:
+        failed = [task]
+        self._end(task, FAILED)
+        self.behind[task] = origin
+        self._drop_held(task)
+        for current in failed:
+            for dependent in self.dependents[current]:
+                if self.state[dependent] == WAITING:
+                    self._end(dependent, FAILED)
+                    self.behind[dependent] = origin
+                    self._holders.discard(dependent)
+                    self.consume(dependent)
+                    failed.append(dependent)
+        return failed[1:]
+
+    # -- sleep
+
+    def _fall_asleep(self, task: int, dependents: Iterable[int]) -> None:
+        """A task that sleeps waits for one thing more: that it is woken."""
+        self._asleep.add(task)
+        self._missing[task] += 1
+        self._count_lazy(dependents)
+
+    def _count_lazy(self, dependents: Iterable[int]) -> None:
+        """For these tasks, a lazy one more is missing."""
+        for each in dependents:
+            self._lazy_missing[each] = self._lazy_missing.get(each, 0) + 1
+
+    def _rouse(self, task: int) -> None:
+        """The task sleeps no more; whatever it waits for besides, it goes on waiting for."""
+        self._asleep.remove(task)
+        self._missing[task] -= 1
+        self.remaining += 1
+
+    def _wake_for(self, task: int) -> None:
+        """Wake what the task needs, if it waits for nothing but lazy tasks; and what that needs in turn."""
+        waiting = [task]
+        for current in waiting:
+            if self.state[current] != WAITING or self._lazy_missing.get(current) != self._missing[current]:
+                continue
+            for each in self._asleep.intersection(self.dependencies[current]):
+                self._rouse(each)
+                if self._missing[each]:
+                    waiting.append(each)
+                else:
+                    self._give_back(each)
+
+    def _end_unneeded(self) -> None:
+        """Cancel what sleeps and nothing needs."""
+        unneeded = list(self._asleep)
+        for task in unneeded:
+            if task in self._asleep and not self._uses[task]:
+                self._end(task, CANCELLED)
+                self.consume(task)
+                unneeded += self._asleep.intersection(self.dependencies[task])
 
     def _leads_to(self, task: int, starts: list[int]) -> bool:
         """Whether one of `starts`, all unfinished tasks between, waits for `task`."""
@@ -594,7 +739,9 @@ class Scheduler:
                 starts.extend(new)
         return False
 
-    def _append(self, dependencies: Sequence[tuple[int, ...]], lanes: Sequence[int]) -> None:
+    def _append(
+        self, dependencies: Sequence[tuple[int, ...]], lanes: Sequence[int], lazy: Iterable[int]
+    ) -> None:
         first, count = len(self.dependencies), len(lanes)
         lowest = -len(self._rank) - count
         for offset in range(count):
@@ -610,9 +757,13 @@ class Scheduler:
         self._missing.extend([0] * count)
         self._uses.extend([0] * count)
         self.remaining += count
+        for task in lazy:
+            self._lazy.add(task)
+            self._fall_asleep(task, ())
+            self.remaining -= 1
         # Before all that are there, the lowest in front, so that they stay sorted.
         for task in reversed(range(first, first + count)):
-            if not self._dependencies[task]:
+            if not (self._dependencies[task] or self._missing[task]):
                 self.state[task] = READY
                 self.producers[self._lanes[task]].appendleft(self._rank[task])
 
@@ -630,15 +781,19 @@ class Scheduler:
                 failed = self.behind[dependency]
             if self.state[dependency] != FINISHED:
                 self._missing[task] += 1
+                if dependency in self._lazy:
+                    self._count_lazy((task,))
         if failed is not None:
             self.consume(task)
-            return [task, *self.fail(task, failed)]
+            return [task, *self._fail(task, failed)]
         if not self._missing[task] and task in self._aliases:
             result = self.results[dependencies[0]]
             self.consume(task)
             return self.finish(task, result)
         if not self._missing[task]:
             self._make_ready(task)
+        elif self._lazy:
+            self._wake_for(task)
         return []
 
     def _own_the_graph(self) -> None:
@@ -659,7 +814,11 @@ class Scheduler:
         ranks = sorted(rank for heap in queued for rank in heap)
         ready = [task for task, state in enumerate(self.state) if state == READY]
         assert sorted(self._rank.get(task, task) for task in ready) == ranks, "ready tasks and heaps differ"
-        alive = [state for state in self.state if state in (WAITING, READY, RUNNING)]
+        alive = [
+            task
+            for task, state in enumerate(self.state)
+            if state in (WAITING, READY, RUNNING) and task not in self._asleep
+        ]
         assert self.remaining == len(alive), f"{self.remaining} remain, but {len(alive)} are alive"
 
         for task in self._ahead:
@@ -673,11 +832,23 @@ class Scheduler:
             assert is_in_hand, f"{about} waits for {each}, which was not taken"
 
     def _validate_task(self, task: int, state: str) -> None:
-        missing = [each for each in self.dependencies[task] if self.state[each] in (WAITING, READY, RUNNING)]
+        alive = (WAITING, READY, RUNNING)
+        missing = [
+            each
+            for each in self.dependencies[task]
+            if self.state[each] in alive or (self.state[each] == CANCELLED and each in self._withdrawn)
+        ]
         about = f"task {task} is {state}"
+        if task in self._asleep:
+            missing.append(task)
+            assert state in ("waiting", "cancelled"), f"{about}, but sleeps"
+        elif missing and state == "waiting" and self._lazy.issuperset(missing):
+            assert not self._asleep.intersection(missing), f"{about} and waits for nothing but lazy ones"
         if state == "waiting" and task not in self._postponed:
             assert missing, f"{about}, but nothing it needs is missing"
             assert len(missing) == self._missing[task], f"{about}: {self._missing[task]} counted as missing"
+        if state in ("finished", "released"):
+            missing = [each for each in missing if each not in self._withdrawn]
         if state in ("ready", "running", "finished", "released"):
             assert not missing, f"{about}, but {missing} are not finished"
         if state == "failed":

@@ -11,7 +11,7 @@ from typing import Any
 from asyncgraph._graph.arguments import Template, search
 from asyncgraph._graph.function import Function
 from asyncgraph._graph.graph import Ref, Task
-from asyncgraph._graph.node import NO_KWARGS, Node
+from asyncgraph._graph.node import NO_KWARGS, Branch, Node
 from asyncgraph._lazy.delayed import DelayedFunction, DelayedMethod, delayed, value_node
 from asyncgraph._lazy.node import Delayed, build_node
 from asyncgraph.errors import CycleError, MissingKeyError
@@ -116,6 +116,8 @@ class _Builder:
         entry = self.graph[key]
         if isinstance(entry, Task):
             args = tuple(self._with_nodes(entry.args))
+            if entry.is_choice:
+                args = (args[0], *map(Branch, args[1:]))
             kwargs = dict(zip(entry.kwargs, self._with_nodes(entry.kwargs.values()), strict=True))
             node = build_node(entry._function, args, kwargs, self.frame)
             object.__setattr__(node, "_code", entry.site)

@@ -16,7 +16,7 @@ from typing import Any
 
 from asyncgraph._graph.arguments import Template
 from asyncgraph._graph.function import Function
-from asyncgraph._graph.node import NO_KWARGS, Node, Site, in_dependency_order, site_of
+from asyncgraph._graph.node import NO_KWARGS, Branch, Node, Site, in_dependency_order, site_of
 
 __all__ = ["find", "load", "reduce_node", "reference_to"]
 
@@ -49,7 +49,7 @@ _records_lock = threading.RLock()
 
 def reduce_node(node: Node[Any]) -> tuple[Any, ...]:
     """What `__reduce__` of a node returns."""
-    return _last, tuple(map(_record_of, in_dependency_order([node])))
+    return _last, tuple(map(_record_of, in_dependency_order([node], with_branches=True)))
 
 
 def _record_of(node: Node[Any]) -> _Record:
@@ -66,6 +66,8 @@ def _with_records(value: Any) -> Any:
 
 
 def _as_record(value: Any) -> Any:
+    if type(value) is Branch:
+        return Branch(_as_record(value.node))
     return _record_of(value) if isinstance(value, Node) else value
 
 
@@ -105,12 +107,15 @@ def _reduce_function(function: Function) -> tuple[Any, ...]:
 # What else there is to a function, by the names of its constructor.
 _FLAGS = (
     "crash_retries",
+    "is_abandonable",
     "is_async",
+    "is_choice",
     "is_dynamic",
     "is_input",
     "is_isolated",
     "is_value",
     "nout",
+    "retry",
     "timeout",
 )
 

@@ -33,6 +33,7 @@ from asyncgraph._graph.scheduler import (
 from asyncgraph._runtime import slices
 from asyncgraph._runtime.arguments import resolve_in_order
 from asyncgraph._runtime.attempts import Attempts
+from asyncgraph._runtime.choices import Choices
 from asyncgraph._runtime.coroutines import Coroutines
 from asyncgraph._runtime.lanes import COROUTINE, EXECUTORS, INLINE, PROCESS, THREAD, Lanes
 from asyncgraph._runtime.notes import add_note, describe, not_run, path_to
@@ -143,6 +144,8 @@ class Execution:
         self._failed: int | None = None
         # Process calls, if there are any; and the slots of each lane that it has.
         self._processes: Processes | None = None
+        # Choices that are to be made, if there are any.
+        self._choices: Choices | None = None
         self._held = dict.fromkeys(lanes.with_slots, 0)
         self._is_nested = current_execution() is not None
         self.is_scheduled = False
@@ -220,6 +223,7 @@ class Execution:
         if not self.is_stopping:
             self.nodes, self._number = remains.nodes, remains.number
             self.scheduler = scheduler
+            self._choices = remains.choices and remains.choices.of(self)
             self.is_scheduled = True
             self._note_queues()
 
@@ -227,7 +231,7 @@ class Execution:
         """What there is by now, if that is kept for others to go on with; not a copy."""
         if not (self._is_resumable and self.is_scheduled) or self._is_broken:
             return None
-        return Remains(self.nodes, self._number, self.scheduler, self._errors)
+        return Remains(self.nodes, self._number, self.scheduler, self._errors, self._choices)
 
     def work_as_runner(self) -> Coroutine[Any, Any, None]:
         """What a further runner for coroutines is to do."""
@@ -393,19 +397,31 @@ class Execution:
             first,
             holds_inputs=self._is_resumable,
         )
-        if any(function.retry is not None for function in self._lane_of):
+        self.scheduler = scheduler
+        if any(function.is_special for function in self._lane_of):
             for tasks in cut(range(len(plan.nodes))):
-                self._hold_for_retry(scheduler, tasks)
+                self._note_special(tasks)
                 yield
         if not self.is_stopping:
-            self.scheduler = scheduler
             self.is_scheduled = True
             self._note_queues()
 
-    def _hold_for_retry(self, scheduler: Scheduler, tasks: Sequence[int]) -> None:
+    def _note_special(self, tasks: Sequence[int]) -> None:
+        """Do for these tasks, which are new, what those need that are to be treated in some special way."""
         for task in tasks:
-            if self.nodes[task]._function.retry is not None:
-                scheduler.hold_inputs(task)
+            function = self.nodes[task]._function
+            if function.retry is not None:
+                self.scheduler.hold_inputs(task)
+            if function.is_choice:
+                self._choices = self._choices or Choices(self)
+                self._choices.add(task)
+
+    def task_of(self, node: Node[Any]) -> int | None:
+        """The task whose result is that of the node, if it is there or will be."""
+        task = self._number.get(node)
+        if task is None or (self._processes is not None and task in self._processes.passing):
+            return None
+        return None if self.scheduler.state[task] in (RELEASED, CANCELLED) else task
 
     def _stop_straight(self) -> None:
         if self._way is not None:
@@ -685,6 +701,8 @@ class Execution:
         self._describe(error, task, lane)
         self._errors[task] = error
         failed = [task, *self.scheduler.fail(task)]
+        if self._choices is not None and not self._is_resumable:
+            self._choices.forget(failed)
         if self._keep_going and isinstance(error, Exception):
             self._announce(failed)
         else:
@@ -707,16 +725,7 @@ class Execution:
             self.nodes = self._own_nodes = list(self.nodes)
             self._number = self._number.copy()
         scheduler, number, first = self.scheduler, self._number, len(self.nodes)
-
-        passing = set() if self._processes is None else self._processes.passing
-
-        def is_at_hand(node: Node[Any]) -> bool:
-            known = number.get(node)
-            if known is None or known in passing:
-                return False
-            return scheduler.state[known] not in (RELEASED, CANCELLED)
-
-        new = in_dependency_order([root], is_at_hand)
+        new = in_dependency_order([root], lambda node: self.task_of(node) is not None)
         added = {node: first + offset for offset, node in enumerate(new)}
         edges = [
             tuple([added[each] if each in added else number[each] for each in node._dependencies])
@@ -735,7 +744,11 @@ class Execution:
             return
         self._own_nodes.extend(new)
         number.update(added)
-        self._hold_for_retry(scheduler, range(first, len(self.nodes)))
+        if self._choices is not None:
+            self._choices.keep(new)
+        self._note_special(range(first, len(self.nodes)))
+        if self._choices is not None:
+            self._choices.forget((task,) if self._is_resumable else (task, *ended))
         self._note_queues()
         self._announce(ended)
 
@@ -814,8 +827,9 @@ class Execution:
         self._errors = {}
         self.failure = None
         self._others, self._backlogs, self._own_nodes = [], [], None
-        if self.is_scheduled:
-            self.is_scheduled = False
+        self._choices = None
+        self.is_scheduled = False
+        if hasattr(self, "scheduler"):
             del self.scheduler
         # These refer to this: they would keep each other alive.
         del self._attempts, self._coroutines, self._threads, self._processes, self.slice

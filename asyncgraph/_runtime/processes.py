@@ -337,7 +337,7 @@ class Processes:
         """The task that takes the value of this one, which nobody else does, and nothing else."""
         scheduler = self._owner.scheduler
         dependents = scheduler.dependents[task]
-        if len(dependents) != 1 or task in scheduler.outputs:
+        if len(dependents) != 1 or scheduler.is_kept(task):
             return None
         follower = dependents[0]
         if scheduler.lanes[follower] != PROCESS or len(scheduler.dependencies[follower]) != 1:
@@ -436,7 +436,7 @@ class Processes:
     def keeps(self, task: int) -> bool:
         """Whether the value of a task is needed by process calls only."""
         scheduler = self._owner.scheduler
-        is_kept = task not in scheduler.outputs and all(
+        is_kept = not scheduler.is_kept(task) and all(
             scheduler.lanes[each] == PROCESS and not scheduler.is_alias(each)
             for each in scheduler.dependents[task]
         )

@@ -9,6 +9,7 @@ from typing import Any
 from asyncgraph._graph.node import Node, key_of
 from asyncgraph._graph.scheduler import CANCELLED, FAILED, FINISHED, RELEASED, Scheduler
 from asyncgraph._runtime.arguments import resolve_in_order
+from asyncgraph._runtime.choices import Choices
 from asyncgraph._runtime.lanes import PROCESS
 
 __all__ = ["Failure", "Remains", "Results"]
@@ -22,6 +23,7 @@ class Remains:
         number: The number of each node.
         scheduler: The state.
         errors: What tasks have failed with.
+        choices: The choices that have not been made, if there are any.
     """
 
     def __init__(
@@ -30,11 +32,13 @@ class Remains:
         number: dict[Node[Any], int],
         scheduler: Scheduler,
         errors: Mapping[int, BaseException],
+        choices: Choices | None = None,
     ) -> None:
         self.nodes = nodes
         self.number = number
         self.scheduler = scheduler
         self.errors = dict(errors)
+        self.choices = choices
 
     def is_missing_any(self) -> bool:
         """Whether anything has failed or was cancelled."""

@@ -236,7 +236,7 @@ class Threads:
     def _enter(self, task: int, seconds: float) -> None:
         scheduler, jobs, node = self._owner.scheduler, self._jobs, self._owner.nodes[task]
         # Where inputs are held, the scheduler needs the value, too.
-        outside = len(scheduler.dependents[task]) + (task in scheduler.outputs or scheduler.holds_inputs)
+        outside = len(scheduler.dependents[task]) + (scheduler.is_kept(task) or scheduler.holds_inputs)
         job = Job(task, scheduler.rank(task), node, seconds, outside)
         sources: list[Job] = []
         dependencies = scheduler.dependencies[task]

@@ -20,10 +20,17 @@ LANES = (0, 1, 2)
 class Pair:
     """A scheduler and its model, driven together; every event checks that they agree."""
 
-    def __init__(self, dependencies, lanes, outputs, holders=(), *, holds_inputs=False):
+    def __init__(self, dependencies, lanes, outputs, holders=(), lazy=(), *, holds_inputs=False):
         self.holds_inputs, self.holders, self.postponed = holds_inputs, set(holders), set()
+        self.lazy = set(lazy) - set(outputs)
+        self.asleep = self.lazy.copy()
         self.scheduler = Scheduler(
-            dependencies, dependents_of(dependencies), lanes, outputs, holds_inputs=holds_inputs
+            dependencies,
+            dependents_of(dependencies),
+            lanes,
+            outputs,
+            holds_inputs=holds_inputs,
+            lazy=self.lazy,
         )
         for task in holders:
             self.scheduler.hold_inputs(task)
@@ -31,7 +38,8 @@ class Pair:
         self.lanes = list(lanes)
         # Sorting by this gives the order in which ready tasks are begun.
         self.rank = [(0, task) for task in range(len(dependencies))]
-        self.kept = set(outputs)
+        self.kept, self.kept_besides = set(outputs), []
+        self.outputs = set(outputs)
         self.alias, self.values = {}, {}
         self.running, self.consumed, self.ahead = set(), set(), set()
         self.finished, self.failed, self.cancelled = set(), set(), set()
@@ -121,6 +129,29 @@ class Pair:
         self.settle()
         self.agree("revive")
 
+    def withdraw(self, task, *, sleeps):
+        """Forget a result that is not to be used again."""
+        self.scheduler.withdraw(task, sleeps=sleeps)
+        del self.values[task]
+        self.finished.remove(task)
+        self.cancelled.add(task)
+        if sleeps:
+            self.asleep.add(task)
+            self.lazy.add(task)
+        self.agree("withdraw", task)
+
+    def keep(self, task):
+        """Keep a result, or what will be one."""
+        self.scheduler.keep(task)
+        self.kept_besides.append(task)
+        self.agree("keep", task)
+
+    def let_go(self, task):
+        """Keep it no more, for one reason."""
+        self.scheduler.let_go(task)
+        self.kept_besides.remove(task)
+        self.agree("let_go", task)
+
     def fail(self, task):
         """Fail a task; everything that waits for it must fail."""
         self.untake_behind(task)
@@ -135,6 +166,8 @@ class Pair:
         """Cancel the run; what has not begun must be cancelled."""
         self.scheduler.cancel()
         self.cancelled |= self.waiting() | {task for lane in LANES for task in self.ready(lane)}
+        if not self.holds_inputs:
+            self.asleep.clear()
         self.ahead.clear()
         self.postponed.clear()
         self.is_over = True
@@ -153,7 +186,7 @@ class Pair:
         self.kept.remove(output)
         self.agree("give_up", output)
 
-    def expand(self, task, dependencies, lanes, root):
+    def expand(self, task, dependencies, lanes, root, lazy=()):
         """Put new tasks in place of one; a circle must be refused, with nothing changed."""
         self.untake_behind(task)
         first = len(self.dependencies)
@@ -161,11 +194,13 @@ class Pair:
         if any(self.waits_for(each, task) for each in named if each < first):
             before = copy.deepcopy(self.visible())
             with pytest.raises(CycleError):
-                self.scheduler.expand(task, dependencies, lanes, root)
+                self.scheduler.expand(task, dependencies, lanes, root, lazy)
             assert self.visible() == before
             self.agree("refuse", task)
             return
-        ended = self.scheduler.expand(task, dependencies, lanes, root)
+        ended = self.scheduler.expand(task, dependencies, lanes, root, lazy)
+        self.lazy |= set(lazy)
+        self.asleep |= set(lazy)
         self.running.remove(task)
         self.holders.discard(task)
         self.dependencies[task] = (root,)
@@ -189,7 +224,7 @@ class Pair:
             self.stop(task) if self.is_over else self.finish(task)
             self.begin_all()
         assert self.scheduler.remaining == 0
-        assert self.finished | self.failed | self.cancelled == set(range(len(self.dependencies)))
+        assert self.ended() | self.asleep == set(range(len(self.dependencies)))
         for output in self.kept & self.finished:
             assert self.scheduler.results[output] == self.value_of(output)
         if self.can_revive():
@@ -231,7 +266,7 @@ class Pair:
     def waiting(self):
         """Those that something keeps from being ready."""
         missing = {task for task in self.not_begun() if not set(self.dependencies[task]) <= self.finished}
-        return missing | self.postponed
+        return missing | self.postponed | (self.asleep & self.not_begun())
 
     def ready(self, lane):
         """Those of a lane that nothing keeps."""
@@ -240,7 +275,7 @@ class Pair:
     def can_go_ahead(self):
         """Those that wait to be called, and for nothing but tasks that have been taken."""
         in_hand = self.finished | self.running | self.ahead
-        waiting = self.waiting() - self.ahead - self.alias.keys() - self.postponed
+        waiting = self.waiting() - self.ahead - self.alias.keys() - self.postponed - self.asleep
         return {task for task in waiting if set(self.dependencies[task]) <= in_hand}
 
     def can_go_back(self):
@@ -254,8 +289,15 @@ class Pair:
 
     def can_revive(self):
         """Whether all is over, and not all has finished, and has kept what it needs."""
-        ended = self.ended() == set(range(len(self.dependencies)))
+        ended = self.ended() | self.asleep == set(range(len(self.dependencies)))
         return self.holds_inputs and ended and bool(self.failed | self.cancelled)
+
+    def can_withdraw(self):
+        """Those results that can be made again, once all is over."""
+        if not self.can_revive():
+            return set()
+        there = {task for task in self.finished if self.is_kept(task)}
+        return {task for task in there - self.alias.keys() if set(self.dependencies[task]) <= there}
 
     def ahead_behind(self, task):
         """Those taken ahead that wait for a task, through any number of others."""
@@ -279,15 +321,31 @@ class Pair:
                 return settled
             self.finished |= done
             self.failed |= lost
+            self.asleep -= lost
             settled |= done | lost
 
+    def sleep(self):
+        """Wake what something waits for that waits for nothing else, and cancel what nobody needs."""
+        while True:
+            missing = [
+                set(self.dependencies[task]) - self.finished for task in self.not_begun() - self.asleep
+            ]
+            woken = self.asleep & set().union(*(each for each in missing if each <= self.lazy))
+            unneeded = {task for task in self.asleep - self.ended() if not self.is_kept(task)}
+            self.asleep -= woken | unneeded
+            self.cancelled |= unneeded
+            if not woken | unneeded:
+                return
+
     def is_kept(self, task):
-        """Whether somebody still needs the result of a finished task."""
+        """Whether somebody still needs the result of a finished task, or will need that of another."""
         users = {each for each, needs in enumerate(self.dependencies) if task in needs}
+        if task in self.kept or task in self.kept_besides:
+            return True
         if self.holds_inputs:
-            return task in self.kept or bool(users - self.finished)
+            return bool(users - self.finished)
         have_taken = self.consumed - self.alias.keys() - self.holders
-        return task in self.kept or bool(users - self.ended() - have_taken)
+        return bool(users - self.ended() - have_taken)
 
     def state_of(self, task):
         """The state that a task must be in."""
@@ -301,6 +359,7 @@ class Pair:
     def agree(self, *event):
         """Compare everything that can be seen of the scheduler with the model."""
         self.log.append(event)
+        self.sleep()
         scheduler = self.scheduler
         scheduler.validate()
         tasks = range(len(self.dependencies))
@@ -308,14 +367,17 @@ class Pair:
         alive = {task for task in self.finished if self.is_kept(task)}
         assert {task for task in tasks if scheduler.results[task] is not None} == alive
         assert all(scheduler.results[task] == self.value_of(task) for task in alive)
-        assert scheduler.remaining == len(tasks) - len(self.ended())
+        assert scheduler.remaining == len(tasks) - len(self.ended() | self.asleep)
+        assert {task for task in tasks if scheduler.is_kept(task)} == {*self.outputs, *self.kept_besides}
         assert self.failed == scheduler.behind.keys()
         assert set(scheduler.behind.values()) <= self.own_failures
         assert all(scheduler.behind[task] == task for task in self.own_failures)
-        may_go = self.waiting() - self.ahead - self.alias.keys() - self.postponed
+        may_go = self.waiting() - self.ahead - self.alias.keys() - self.postponed - self.asleep
         assert {task for task in tasks if scheduler.can_go_ahead(task)} == may_go
         missing = [sum(each not in self.finished for each in self.dependencies[task]) for task in tasks]
-        assert all(scheduler.missing(task) == missing[task] for task in self.waiting())
+        assert all(
+            scheduler.missing(task) == missing[task] + (task in self.asleep) for task in self.waiting()
+        )
         assert all(scheduler.task_at(scheduler.rank(task)) == task for task in tasks)
         for lane in LANES:
             ready = self.ready(lane)
@@ -337,6 +399,8 @@ class Pair:
             scheduler.remaining,
             sorted(scheduler._ahead),
             sorted(scheduler._postponed),
+            sorted(scheduler._asleep),
+            sorted(scheduler._lazy),
         )
 
     # -- what may happen next
@@ -355,6 +419,9 @@ class Pair:
             *(["postpone"] if self.can_be_postponed() else []),
             *(["go_on"] if self.postponed else []),
             *(["revive"] if self.can_revive() else []),
+            *(["withdraw"] if self.can_withdraw() else []),
+            *(["keep"] if self.nameable() else []),
+            *(["let_go"] if self.kept_besides else []),
             *(["give_up"] if self.kept & (self.finished | self.failed) and not self.holds_inputs else []),
             *(["cancel"] if not self.is_over else []),
         ]

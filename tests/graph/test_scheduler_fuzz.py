@@ -13,6 +13,7 @@ from tests.graph.model import LANES, Pair
 
 KINDS = ["take", "consume", "finish", "fail", "cancel", "stop", "give_up", "expand", "refuse"]
 KINDS += ["take_ahead", "untake", "untake_behind", "postpone", "go_on", "revive"]
+KINDS += ["keep", "let_go", "withdraw"]
 
 
 class Machine(RuleBasedStateMachine):
@@ -28,8 +29,9 @@ class Machine(RuleBasedStateMachine):
         lanes = data.draw(st.lists(st.sampled_from(LANES), min_size=count, max_size=count), label="lanes")
         outputs = data.draw(st.sets(st.integers(0, count - 1), min_size=1), label="outputs")
         holders = data.draw(st.sets(st.integers(0, count - 1)), label="holders")
+        lazy = data.draw(st.sets(st.integers(0, count - 1)), label="lazy")
         holds_inputs = data.draw(st.booleans(), label="holds inputs")
-        self.pair = Pair(dependencies, lanes, outputs, holders, holds_inputs=holds_inputs)
+        self.pair = Pair(dependencies, lanes, outputs, holders, lazy, holds_inputs=holds_inputs)
 
     def can(event):
         """Restrict a rule to when its event is legal."""
@@ -83,7 +85,9 @@ class Machine(RuleBasedStateMachine):
         first, nameable = len(pair.dependencies), pair.nameable()
         new = [drawn_dependencies(data, [*nameable, *range(first, first + each)]) for each in range(count)]
         lanes = data.draw(st.lists(st.sampled_from(LANES), min_size=count, max_size=count))
-        pair.expand(task, new, lanes, drawn(data, {*nameable, *range(first, first + count)}))
+        root = drawn(data, {*nameable, *range(first, first + count)})
+        lazy = data.draw(st.sets(st.sampled_from(range(first, first + count)))) if count else set()
+        pair.expand(task, new, lanes, root, lazy)
 
     @can("postpone")
     @rule(data=st.data())
@@ -102,6 +106,24 @@ class Machine(RuleBasedStateMachine):
     def revive(self):
         """Begin what is left of a run that is over."""
         self.pair.revive()
+
+    @can("withdraw")
+    @rule(data=st.data(), sleeps=st.booleans())
+    def withdraw(self, data, sleeps):
+        """Forget the result of a task that can be run again."""
+        self.pair.withdraw(drawn(data, self.pair.can_withdraw()), sleeps=sleeps)
+
+    @can("keep")
+    @rule(data=st.data())
+    def keep(self, data):
+        """Keep the result of any task that is not released."""
+        self.pair.keep(drawn(data, self.pair.nameable()))
+
+    @can("let_go")
+    @rule(data=st.data())
+    def let_go(self, data):
+        """Keep it no more."""
+        self.pair.let_go(drawn(data, self.pair.kept_besides))
 
     @can("stop")
     @rule(data=st.data())
@@ -151,7 +173,8 @@ def random_history(seed, pair_of=Pair):
     outputs = dice.sample(range(count), dice.randint(1, count))
     lanes = [dice.choice(LANES) for _ in range(count)]
     holders = dice.sample(range(count), dice.randint(0, count // 2))
-    pair = pair_of(dependencies, lanes, outputs, holders, holds_inputs=dice.random() < 0.4)
+    lazy = dice.sample(range(count), dice.randint(0, count // 3))
+    pair = pair_of(dependencies, lanes, outputs, holders, lazy, holds_inputs=dice.random() < 0.4)
     weights = {"take": 6, "take_ahead": 4, "consume": 6, "finish": 5, "stop": 5}
     weights |= {"fail": 0.3, "expand": 1, "cancel": 0.2, "go_on": 2}
     for _ in range(150):
@@ -177,6 +200,12 @@ def happen(dice, pair, event):
         pair.postpone(dice.choice(sorted(pair.can_be_postponed())))
     elif event == "go_on":
         pair.go_on(dice.choice(sorted(pair.postponed)))
+    elif event == "withdraw":
+        pair.withdraw(dice.choice(sorted(pair.can_withdraw())), sleeps=dice.random() < 0.5)
+    elif event == "keep":
+        pair.keep(dice.choice(pair.nameable()))
+    elif event == "let_go":
+        pair.let_go(dice.choice(pair.kept_besides))
     elif event == "consume":
         pair.consume(dice.choice(sorted(pair.running - pair.consumed)))
     elif event == "give_up":
@@ -187,7 +216,8 @@ def happen(dice, pair, event):
         first, nameable, count = len(pair.dependencies), pair.nameable(), dice.randint(0, 6)
         new = [some(dice, [*nameable, *range(first, first + each)]) for each in range(count)]
         root = dice.choice([*nameable, *range(first, first + count)])
-        pair.expand(dice.choice(taken), new, [dice.choice(LANES) for _ in new], root)
+        lazy = {first + each for each in range(count) if dice.random() < 0.2}
+        pair.expand(dice.choice(taken), new, [dice.choice(LANES) for _ in new], root, lazy)
     else:
         getattr(pair, event)(dice.choice(taken))
 
