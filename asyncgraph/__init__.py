@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from asyncgraph._lazy.delayed import delayed
     from asyncgraph._lazy.handwritten import from_graph
     from asyncgraph._lazy.node import Delayed
+    from asyncgraph._lazy.resource import resource
     from asyncgraph._runtime.front import compute, run, start
     from asyncgraph._runtime.remains import Failure
     from asyncgraph._runtime.run import Run
@@ -35,6 +36,7 @@ __all__ = [
     "delayed",
     "errors",
     "from_graph",
+    "resource",
     "run",
     "start",
     "when",
@@ -57,6 +59,7 @@ _MODULES = {
     "compute": "_runtime.front",
     "delayed": "_lazy.delayed",
     "from_graph": "_lazy.handwritten",
+    "resource": "_lazy.resource",
     "run": "_runtime.front",
     "start": "_runtime.front",
     "when": "_lazy.choice",

@@ -52,6 +52,8 @@ class Function:
         executor: "loop", "thread" or "process".
         is_async: Whether calling it gives something to await.
         is_value: Whether its nodes are data: the one argument is the value, and nothing is called.
+        is_part: Whether what it gives may be a part of its arguments, or need them.
+        is_resource: Whether it makes a context manager, and what that gives is the value of a node.
         is_input: Whether its nodes stand for values that are given to each run.
         is_choice: Whether its nodes choose between others, which are `Branch`es among their arguments.
         is_dynamic: Whether it calls its first argument, so that where it runs shows only then.
@@ -61,7 +63,8 @@ class Function:
         is_isolated: Whether each call has a worker process of its own.
         retry: When a call that has failed is made again, or None for never.
         is_abandonable: Whether a run that is cancelled does not wait for the thread of a call.
-        is_special: Whether it is a choice, or any of the last five says something: such calls go one by one.
+        is_special: Whether it is a choice or a resource, or any of the last five says something: such calls go
+            one by one.
         durations: How long its calls take, as far as is known; the same with other options shares this.
     """
 
@@ -76,6 +79,8 @@ class Function:
         "is_dynamic",
         "is_input",
         "is_isolated",
+        "is_part",
+        "is_resource",
         "is_special",
         "is_value",
         "name",
@@ -94,6 +99,8 @@ class Function:
         is_value: bool = False,
         is_choice: bool = False,
         is_dynamic: bool = False,
+        is_part: bool = False,
+        is_resource: bool = False,
         is_input: bool = False,
         nout: int | None = None,
         timeout: float | None = None,
@@ -111,6 +118,8 @@ class Function:
         self.is_value = is_value
         self.is_choice = is_choice
         self.is_dynamic = is_dynamic
+        self.is_part = is_part
+        self.is_resource = is_resource
         self.is_input = is_input
         self.nout = nout
         self.timeout = timeout
@@ -119,7 +128,7 @@ class Function:
         self.retry = retry
         self.is_abandonable = is_abandonable
         self.is_special = bool(
-            timeout or crash_retries or is_isolated or retry or is_abandonable or is_choice
+            is_choice or is_resource or timeout or crash_retries or is_isolated or retry or is_abandonable
         )
 
     def __repr__(self) -> str:

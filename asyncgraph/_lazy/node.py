@@ -40,15 +40,15 @@ def _called(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     return function(*args, **kwargs)
 
 
-_ATTRIBUTE = Function(getattr, "getattr", "loop")
-_ITEM = Function(operator.getitem, "getitem", "loop")
-_UNPACK = Function(_unpacked, "item", "loop")
+_ATTRIBUTE = Function(getattr, "getattr", "loop", is_part=True)
+_ITEM = Function(operator.getitem, "getitem", "loop", is_part=True)
+_UNPACK = Function(_unpacked, "item", "loop", is_part=True)
 
 
 @lru_cache(maxsize=1024)
 def _call_of(name: str) -> Function:
     """For nodes that call a value or a method of one: in a thread, or on the loop if that is async."""
-    return Function(_called, name, "thread", is_dynamic=True)
+    return Function(_called, name, "thread", is_dynamic=True, is_part=True)
 
 
 def _unary(function: Callable[[Any], Any]) -> _Unary:

@@ -113,6 +113,8 @@ _FLAGS = (
     "is_dynamic",
     "is_input",
     "is_isolated",
+    "is_part",
+    "is_resource",
     "is_value",
     "nout",
     "retry",

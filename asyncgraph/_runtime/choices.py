@@ -53,6 +53,10 @@ class Choices:
                 self._wanted[node] = {task}
                 self._keep(node)
 
+    def may_need(self, node: Node[Any]) -> bool:
+        """Whether a choice that has not been made may need the node."""
+        return node in self._wanted
+
     def keep(self, nodes: Iterable[Node[Any]]) -> None:
         """These nodes have come into the graph: keep what choices may need of them."""
         for node in nodes:

@@ -35,11 +35,12 @@ from asyncgraph._runtime.arguments import resolve_in_order
 from asyncgraph._runtime.attempts import Attempts
 from asyncgraph._runtime.choices import Choices
 from asyncgraph._runtime.coroutines import Coroutines
-from asyncgraph._runtime.lanes import COROUTINE, EXECUTORS, INLINE, PROCESS, THREAD, Lanes
+from asyncgraph._runtime.lanes import COROUTINE, EXECUTORS, INLINE, PROCESS, RESOURCE, THREAD, Lanes
 from asyncgraph._runtime.notes import add_note, describe, not_run, path_to
 from asyncgraph._runtime.owner import Resolved
-from asyncgraph._runtime.planning import done_in
+from asyncgraph._runtime.planning import done_in, no_output
 from asyncgraph._runtime.remains import Remains
+from asyncgraph._runtime.resources import Resources
 from asyncgraph._runtime.slices import Slice
 from asyncgraph._runtime.slots import Slots
 from asyncgraph._runtime.stopping import Scope, current, enter, has_stopped, leave, stop_within
@@ -47,7 +48,7 @@ from asyncgraph._runtime.straight import UNUSUAL
 from asyncgraph._runtime.threads import Threads
 from asyncgraph._runtime.urgency import urgency
 from asyncgraph._runtime.way import Way, is_straight
-from asyncgraph.errors import CycleError, GraphError, InternalError, SerializationError
+from asyncgraph.errors import GraphError, InternalError, SerializationError
 from asyncgraph.executors.base import without_own_frames
 from asyncgraph.executors.loop import failure_on_loop
 from asyncgraph.executors.safe_text import safe_repr
@@ -146,6 +147,8 @@ class Execution:
         self._processes: Processes | None = None
         # Choices that are to be made, if there are any.
         self._choices: Choices | None = None
+        # Resources, if there are any.
+        self._resources: Resources | None = None
         self._held = dict.fromkeys(lanes.with_slots, 0)
         self._is_nested = current_execution() is not None
         self.is_scheduled = False
@@ -224,6 +227,7 @@ class Execution:
             self.nodes, self._number = remains.nodes, remains.number
             self.scheduler = scheduler
             self._choices = remains.choices and remains.choices.of(self)
+            self._resources = remains.resources and remains.resources.of(self)
             self.is_scheduled = True
             self._note_queues()
 
@@ -231,7 +235,9 @@ class Execution:
         """What there is by now, if that is kept for others to go on with; not a copy."""
         if not (self._is_resumable and self.is_scheduled) or self._is_broken:
             return None
-        return Remains(self.nodes, self._number, self.scheduler, self._errors, self._choices)
+        return Remains(
+            self.nodes, self._number, self.scheduler, self._errors, self._choices, self._resources
+        )
 
     def work_as_runner(self) -> Coroutine[Any, Any, None]:
         """What a further runner for coroutines is to do."""
@@ -255,10 +261,11 @@ class Execution:
 
     def running_keys(self) -> list[str]:
         """The keys of the nodes that are being computed."""
+        resources = [] if self._resources is None else self._resources.running_keys()
         in_processes = [] if self._processes is None else self._processes.running()
         in_executors = [*in_processes, *self._threads.running()]
         paused = [f"{key_of(self.nodes[task])} (between attempts)" for task in self._attempts.waiting()]
-        return sorted([*self._coroutines.running_keys(), *map(key_of, in_executors), *paused])
+        return sorted([*self._coroutines.running_keys(), *map(key_of, in_executors), *resources, *paused])
 
     def counts(self) -> list[int]:
         """How many nodes are in each of the scheduler's states."""
@@ -323,6 +330,8 @@ class Execution:
             self._stop()
         elif self._processes is not None:
             self._processes.cancel()
+        if self._resources is not None:
+            self._resources.cut_short()
         self._coroutines.forget_ended()
         # Nothing counts any more but what is running.
         self._is_broken, self._is_awake = True, False
@@ -338,6 +347,8 @@ class Execution:
         if self._processes is not None:
             steps.append(self._processes.cancel)
         steps += [self._coroutines.drop, self._coroutines.cancel]
+        if self._resources is not None:
+            steps.append(self._resources.cancel)
         for step in steps:
             try:
                 step()
@@ -351,6 +362,8 @@ class Execution:
         if not self.is_over:
             self.is_over = self.is_stopping = True
             self._coroutines.silence()
+            if self._resources is not None:
+                self._resources.silence()
             leave(self)
             stop_within(self)  # what threads are still at need not go on
 
@@ -396,6 +409,7 @@ class Execution:
             running,
             first,
             holds_inputs=self._is_resumable,
+            lazy=self._resources_among(plan.nodes, 0) if RESOURCE in set(lanes) else (),
         )
         self.scheduler = scheduler
         if any(function.is_special for function in self._lane_of):
@@ -415,6 +429,18 @@ class Execution:
             if function.is_choice:
                 self._choices = self._choices or Choices(self)
                 self._choices.add(task)
+            if function.is_resource:
+                self._resources = self._resources or Resources(self)
+        if self._resources is not None:
+            self._resources.note(tasks)
+
+    def _resources_among(self, nodes: Sequence[Node[Any]], first: int) -> list[int]:
+        """The tasks of the resources among `nodes`, whose tasks are numbered from `first` on."""
+        return [task for task, node in enumerate(nodes, first) if node._function.is_resource]
+
+    def may_be_chosen(self, node: Node[Any]) -> bool:
+        """Whether a choice that has not been made may need the node."""
+        return self._choices is not None and self._choices.may_need(node)
 
     def task_of(self, node: Node[Any]) -> int | None:
         """The task whose result is that of the node, if it is there or will be."""
@@ -485,7 +511,9 @@ class Execution:
                 break
 
     def _fill_slots(self) -> bool:
-        """Begin what finds a slot of an executor; whether that was anything."""
+        """Begin what finds a slot of an executor, or needs none; whether that was anything."""
+        if self._resources is not None and self._resources.open():
+            return True
         has_begun = self._processes is not None and self._processes.fill(self.slice)
         if has_begun and self.slice.is_over():
             return True
@@ -554,6 +582,8 @@ class Execution:
         """Whether anything of it is running."""
         if self._coroutines.runners or self._threads.is_busy():
             return True
+        if self._resources is not None and self._resources.is_busy():
+            return True
         return self._processes is not None and self._processes.is_busy()
 
     def _check_progress(self) -> None:
@@ -620,6 +650,8 @@ class Execution:
             finished = self.scheduler.finish(task, value)
             if self._on_output is not None:
                 self._announce(finished)
+            if self._resources is not None:
+                self._resources.over(finished)
         elif self.is_stopping:
             self._settle_stopped(task, lane, value, error)
         elif isinstance(error, asyncio.CancelledError):
@@ -638,6 +670,7 @@ class Execution:
         if (
             self._preparation is None
             and self._on_output is None
+            and self._resources is None
             and not self.is_stopping
             and ATOMS.issuperset(map(type, values))
         ):
@@ -666,6 +699,10 @@ class Execution:
             self._way.done = finished, running - 1
         if type(value) is CoroutineType:
             value.close()
+        self._note_late(task, lane, failure)
+
+    def _note_late(self, task: int, lane: int, failure: BaseException | None) -> None:
+        """A task, or what was left of it, has failed in an execution that is being stopped."""
         if failure is None or failure is self.failure:
             return
         if self.failure is not None and not isinstance(self.failure, asyncio.CancelledError):
@@ -705,6 +742,8 @@ class Execution:
             self._choices.forget(failed)
         if self._keep_going and isinstance(error, Exception):
             self._announce(failed)
+            if self._resources is not None:
+                self._resources.over(failed)
         else:
             self._failed = task if self.failure is None else self._failed
             self._give_up(error)
@@ -732,14 +771,17 @@ class Execution:
             for node in new
         ]
         lanes = [self.lanes.number_of(node._function) for node in new]
+        lazy = self._resources_among(new, first)
         try:
             if self._processes is not None:
                 needed_here = [each for each, lane in zip(edges, lanes, strict=True) if lane != PROCESS]
                 self._processes.unpack(
                     each for each in (number.get(root, first), *chain(*needed_here)) if each < first
                 )
-            ended = scheduler.expand(task, edges, lanes, added[root] if new else number[root])
-        except (CycleError, SerializationError) as error:
+            root_task = added[root] if new else number[root]
+            self._refuse_resource(task, root)
+            ended = scheduler.expand(task, edges, lanes, root_task, lazy)
+        except (GraphError, SerializationError) as error:
             self._fail(task, lane, error)
             return
         self._own_nodes.extend(new)
@@ -749,8 +791,33 @@ class Execution:
         self._note_special(range(first, len(self.nodes)))
         if self._choices is not None:
             self._choices.forget((task,) if self._is_resumable else (task, *ended))
+        if self._resources is not None:
+            self._resources.returned(task, root_task)
+            self._resources.over(ended)
+            self._resources.close_unused()
         self._note_queues()
         self._announce(ended)
+
+    def _refuse_resource(self, task: int, root: Node[Any]) -> None:
+        """Raise GraphError if what was asked for turns out to be a resource."""
+        if not root._function.is_resource:
+            return
+        reached = [task]
+        for current in reached:
+            if current in self.scheduler.outputs:
+                raise GraphError(f"{key_of(self.nodes[task])} has returned {no_output(root)}")
+            reached += [each for each in self.scheduler.dependents[current] if self.scheduler.is_alias(each)]
+
+    def closing_failed(self, task: int, error: BaseException) -> None:
+        """A resource could not be closed as it should."""
+        if isinstance(error, asyncio.CancelledError):
+            self._give_up(error)  # not by us
+        elif self.is_stopping:
+            self._note_late(task, RESOURCE, error)
+        else:
+            self._describe(error, task, RESOURCE)
+            self._failed = task
+            self._give_up(error)
 
     def _announce(self, tasks: list[int]) -> None:
         """Tell who waits for single outputs about those among `tasks`, which are over."""
@@ -787,6 +854,11 @@ class Execution:
         else:
             is_finished = not (self.is_scheduled and self.scheduler.remaining)
         if is_finished or self._is_broken:
+            if self._resources is not None:
+                if self._resources.close_all():
+                    return
+                if self._is_resumable and self.is_scheduled:
+                    self._resources.withdraw()
             self.is_over = True
             self.lanes.forget(self)
             self._on_over()
@@ -832,7 +904,7 @@ class Execution:
         if hasattr(self, "scheduler"):
             del self.scheduler
         # These refer to this: they would keep each other alive.
-        del self._attempts, self._coroutines, self._threads, self._processes, self.slice
+        del self._attempts, self._coroutines, self._threads, self._processes, self._resources, self.slice
         if hasattr(self, "_plan"):
             del self._plan
         del self.nodes, self._number, self._lane_of, self._on_output, self._on_over

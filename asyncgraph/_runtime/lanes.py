@@ -18,11 +18,11 @@ from asyncgraph.executors import process
 from asyncgraph.executors.base import Executor
 from asyncgraph.executors.thread import ThreadExecutor
 
-__all__ = ["COROUTINE", "EXECUTORS", "INLINE", "PROCESS", "THREAD", "Lane", "Lanes"]
+__all__ = ["COROUTINE", "EXECUTORS", "INLINE", "PROCESS", "RESOURCE", "THREAD", "Lane", "Lanes"]
 
-INLINE, COROUTINE, THREAD, PROCESS = range(4)
+INLINE, COROUTINE, THREAD, PROCESS, RESOURCE = range(5)
 
-EXECUTORS = ("loop", "loop", "thread", "process")
+EXECUTORS = ("loop", "loop", "thread", "process", "loop")
 """What users call the executor of each lane."""
 
 E = TypeVar("E", bound=Executor)
@@ -90,7 +90,7 @@ class Lanes:
     def number_of(self, function: Function) -> int:
         """The lane in which calls of `function` run."""
         if function.executor == "loop":
-            return COROUTINE if function.is_async else INLINE
+            return COROUTINE if function.is_async else RESOURCE if function.is_resource else INLINE
         return self._numbers[function.executor]
 
     def renounce(self, claimant: Claimant) -> None:

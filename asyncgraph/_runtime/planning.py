@@ -14,12 +14,12 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from asyncgraph._graph.node import Node
+from asyncgraph._graph.node import Node, key_of
 from asyncgraph._graph.pieces import Pieces
 from asyncgraph._graph.plan import Plan
 from asyncgraph.errors import GraphError
 
-__all__ = ["done_in", "plan_for_calls", "planned", "planning"]
+__all__ = ["done_in", "no_output", "plan_for_calls", "planned", "planning"]
 
 _MOST = 200
 """How often all objects are moved between two full collections: as often as for a million nodes."""
@@ -29,9 +29,11 @@ def planning(outputs: Iterable[Node[Any]]) -> Pieces[Plan]:
     """Make a plan in pieces.
 
     Raises:
-        GraphError: The graph has inputs, which have no value without a call.
+        GraphError: The graph has inputs, which have no value without a call; or a resource is asked for.
     """
-    plan = yield from Plan.in_pieces(outputs)
+    requested = list(outputs)
+    _refuse_resources(requested)
+    plan = yield from Plan.in_pieces(requested)
     if plan.inputs:
         names = ", ".join(sorted({node._function.name for node in plan.inputs}))
         raise GraphError(
@@ -48,11 +50,31 @@ def planned(plan: Plan) -> Pieces[Plan]:
 
 
 def plan_for_calls(outputs: Iterable[Node[Any]]) -> Plan:
-    """Make a plan at once, with all that its runs may need."""
+    """Make a plan at once, with all that its runs may need.
+
+    Raises:
+        GraphError: A resource is asked for.
+    """
+    requested = list(outputs)
+    _refuse_resources(requested)
     with _without_collector():
-        plan = Plan(outputs)
+        plan = Plan(requested)
         plan.prepare()
     return plan
+
+
+def _refuse_resources(requested: Iterable[Node[Any]]) -> None:
+    for node in requested:
+        if node._function.is_resource:
+            raise GraphError(f"what is to be computed is {no_output(node)}")
+
+
+def no_output(node: Node[Any]) -> str:
+    """What to say of a resource whose value is asked for."""
+    return (
+        f"the resource {key_of(node)}, which is closed by the time that its value is there: "
+        "compute nodes that use it"
+    )
 
 
 def done_in(seconds: float, pieces: Pieces[Any], *, is_large: bool) -> bool:

@@ -11,6 +11,7 @@ from asyncgraph._graph.scheduler import CANCELLED, FAILED, FINISHED, RELEASED, S
 from asyncgraph._runtime.arguments import resolve_in_order
 from asyncgraph._runtime.choices import Choices
 from asyncgraph._runtime.lanes import PROCESS
+from asyncgraph._runtime.resources import Resources
 
 __all__ = ["Failure", "Remains", "Results"]
 
@@ -24,6 +25,7 @@ class Remains:
         scheduler: The state.
         errors: What tasks have failed with.
         choices: The choices that have not been made, if there are any.
+        resources: Its resources, if it has any.
     """
 
     def __init__(
@@ -33,12 +35,14 @@ class Remains:
         scheduler: Scheduler,
         errors: Mapping[int, BaseException],
         choices: Choices | None = None,
+        resources: Resources | None = None,
     ) -> None:
         self.nodes = nodes
         self.number = number
         self.scheduler = scheduler
         self.errors = dict(errors)
         self.choices = choices
+        self.resources = resources
 
     def is_missing_any(self) -> bool:
         """Whether anything has failed or was cancelled."""
