@@ -63,8 +63,8 @@ class Function:
         is_isolated: Whether each call has a worker process of its own.
         retry: When a call that has failed is made again, or None for never.
         is_abandonable: Whether a run that is cancelled does not wait for the thread of a call.
-        is_special: Whether it is a choice or a resource, or any of the last five says something: such calls go
-            one by one.
+        is_special: Whether it is a choice or a resource, or any of the last five says something: such calls
+            go one by one.
         durations: How long its calls take, as far as is known; the same with other options shares this.
     """
 

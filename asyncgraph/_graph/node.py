@@ -75,7 +75,7 @@ class Node(Generic[T_co]):
 
 
 class Branch:
-    """One of the nodes that a choice is between, among its arguments: no dependency, so that it may never run.
+    """One of the nodes that a choice is between, among its arguments; no dependency: it may never run.
 
     Attributes:
         node: The node.

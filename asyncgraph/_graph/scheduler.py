@@ -24,8 +24,8 @@ from finished to cancelled, for a result that is of no use any more (`withdraw`)
 Laws, which `validate` checks:
 
 1. A task is waiting exactly while a dependency of it is not finished, it was postponed or it sleeps, and
-   ready from then until it is taken. It is taken once, unless it is given back, consumes once after that, and only then
-   finishes, fails, is stopped or expanded. One that was expanded is not run again.
+   ready from then until it is taken. It is taken once, unless it is given back, consumes once after that,
+   and only then finishes, fails, is stopped or expanded. One that was expanded is not run again.
 2. A result is kept exactly while its task is an output, has a dependent that has not consumed it or is kept
    by the caller. A task that holds its inputs, because it may be begun again, consumes them when it is over.
 3. A task that can never run is failed or cancelled at once, not when its turn would come. A failed
@@ -144,9 +144,7 @@ class Scheduler:
         whole(self._make(dependencies, dependents, lanes, outputs, begun, results, running, urgency))
 
     @classmethod
-    def in_pieces(
-        cls, *args: Any, holds_inputs: bool = False, lazy: Iterable[int] = ()
-    ) -> Pieces[Scheduler]:
+    def in_pieces(cls, *args: Any, holds_inputs: bool = False, lazy: Iterable[int] = ()) -> Pieces[Scheduler]:
         """Make a scheduler in pieces."""
         scheduler = cls.__new__(cls)
         scheduler.holds_inputs = holds_inputs
@@ -528,15 +526,12 @@ class Scheduler:
         """Whether the result of a task is kept for others than its dependents."""
         return task in self.outputs or task in self._kept
 
-    def withdraw(self, task: int, *, sleeps: bool) -> None:
-        """Forget the result of a finished task: when all is revived, it is to be begun again.
+    def withdraw(self, task: int) -> None:
+        """Forget the result of a finished task: when all is revived, it is a lazy one that has not begun.
 
         All is over, and inputs are held. What it needs is there, and whatever has taken its result and is not
-        to be begun again keeps what it has made of it.
-
-        Args:
-            task: The task.
-            sleeps: Whether it is to sleep then.
+        to be begun again keeps what it has made of it. Where it has returned a node, that is to be withdrawn
+        next.
         """
         self._own_the_graph()
         state, missing = self.state, self._missing
@@ -555,11 +550,8 @@ class Scheduler:
         self._withdrawn.add(task)
         for each in dependents:
             missing[each] += 1
-        if sleeps:
-            self._lazy.add(task)
-            self._fall_asleep(task, dependents)
-        elif task in self._lazy:
-            self._count_lazy(dependents)
+        self._lazy.add(task)
+        self._fall_asleep(task, dependents)
 
     def expand(
         self,

@@ -7,7 +7,7 @@ import sys
 from types import FrameType
 from typing import Any, TypeVar, overload
 
-from asyncgraph._graph.function import Function, name_of
+from asyncgraph._graph.function import Function
 from asyncgraph._graph.node import NO_KWARGS, Branch, Node
 from asyncgraph._lazy.delayed import DelayedFunction, DelayedMethod, value_node
 from asyncgraph._lazy.node import Delayed, build_node
@@ -72,9 +72,10 @@ def _as_node(value: Any, frame: FrameType) -> Node[Any]:
     if isinstance(value, DelayedFunction | DelayedMethod):
         raise TypeError(f"when takes nodes, and {value!r} is a function: call it, as in when(ok, f(x), g(x))")
     if inspect.isawaitable(value):
-        if inspect.iscoroutine(value):
-            value.close()
-        raise TypeError(
-            f"when takes nodes, and {name_of(value)} is running already: make its function delayed, and call that"
+        error = TypeError(
+            f"when takes nodes, and {value!r} is not one: make its function delayed, and call that"
         )
+        if inspect.iscoroutine(value):
+            value.close()  # it will not be awaited
+        raise error
     return value_node(value, None, None, frame)

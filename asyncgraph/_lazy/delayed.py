@@ -253,7 +253,7 @@ def _same_node(node: Node[Any], options: Options) -> Node[Any]:
 
 def value_node(value: Any, name: str | None, nout: int | None, frame: FrameType) -> Delayed[Any]:
     """The node for data: its value is `value`, with the values of the nodes in it."""
-    function = Function(_itself, name or type(value).__name__, "loop", is_value=True, nout=nout)
+    function = Function(_itself, name or type(value).__name__, "loop", is_value=True, is_part=True, nout=nout)
     return build_node(function, (value,), NO_KWARGS, frame)
 
 

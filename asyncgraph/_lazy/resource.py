@@ -36,9 +36,9 @@ def resource(factory: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Delay
     on it share it. It is left when the last of them is over. Those are the nodes that have it as an argument,
     and those that have what was got out of it by an attribute, an item or a call, as `fetch(db.cursor())`.
 
-    Where a run fails or is cancelled, all that is open is left when nothing of it is running any more, the last
-    one opened first; as in a `with` statement the context managers are told of the failure, and so can roll
-    back. If one fails itself, that is a note to the first failure, or else the failure of the run.
+    Where a run fails or is cancelled, all that is open is left when nothing of it is running any more, what
+    was opened last first; as in a `with` statement the context managers are told of the failure, and so can
+    roll back. If one fails itself, that is a note to the first failure, or else the failure of the run.
 
     Args:
         factory: A function that makes an async context manager, or else a plain one, or something to await

@@ -61,6 +61,9 @@ __all__ = ["Execution", "OnOutput", "current_execution", "is_inside"]
 # Called with each requested node when it is over: its value, or its error.
 OnOutput = Callable[[Node[Any], Any, BaseException | None], None]
 
+# When an execution is stopped, what is running in these lanes hears of it.
+_TOLD_TO_STOP = (COROUTINE, RESOURCE)
+
 
 def current_execution() -> Execution | None:
     """The execution whose node this is called from, or None; a task that has outlived it is not in it."""
@@ -235,9 +238,7 @@ class Execution:
         """What there is by now, if that is kept for others to go on with; not a copy."""
         if not (self._is_resumable and self.is_scheduled) or self._is_broken:
             return None
-        return Remains(
-            self.nodes, self._number, self.scheduler, self._errors, self._choices, self._resources
-        )
+        return Remains(self.nodes, self._number, self.scheduler, self._errors, self._choices, self._resources)
 
     def work_as_runner(self) -> Coroutine[Any, Any, None]:
         """What a further runner for coroutines is to do."""
@@ -716,8 +717,9 @@ class Execution:
         first, other = self.failure, self._failed
         assert first is not None
         # Of those that have failed by themselves the first one in the graph counts, whichever was told of
-        # first. A coroutine has been cancelled before it failed.
-        if other is not None and task < other and lane != COROUTINE and isinstance(error, Exception):
+        # first. Others have been told to stop before they failed.
+        is_own = lane not in _TOLD_TO_STOP and isinstance(error, Exception)
+        if other is not None and task < other and is_own:
             self._describe(error, task, lane)
             self.failure, self._failed = error, task
             self._note_failure_too(error, other, first)
@@ -803,10 +805,10 @@ class Execution:
         if not root._function.is_resource:
             return
         reached = [task]
-        for current in reached:
-            if current in self.scheduler.outputs:
+        for each in reached:
+            if each in self.scheduler.outputs:
                 raise GraphError(f"{key_of(self.nodes[task])} has returned {no_output(root)}")
-            reached += [each for each in self.scheduler.dependents[current] if self.scheduler.is_alias(each)]
+            reached += filter(self.scheduler.is_alias, self.scheduler.dependents[each])
 
     def closing_failed(self, task: int, error: BaseException) -> None:
         """A resource could not be closed as it should."""

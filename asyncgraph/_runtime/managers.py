@@ -23,10 +23,10 @@ async def entered(
     Raises:
         TypeError: The factory has made something else.
     """
-    manager = factory(*args, **kwargs)
+    manager: Any = factory(*args, **kwargs)
     if inspect.isawaitable(manager) and not hasattr(type(manager), "__aenter__"):
         manager = await manager
-    kind = type(manager)
+    kind: Any = type(manager)
     if hasattr(kind, "__aenter__") and hasattr(kind, "__aexit__"):
         return manager, await kind.__aenter__(manager)
     if hasattr(kind, "__enter__") and hasattr(kind, "__exit__"):
@@ -43,7 +43,7 @@ async def left(manager: Any, failure: BaseException | None) -> None:
     Raises:
         BaseException: What the manager raises, unless that is `failure`.
     """
-    kind = type(manager)
+    kind: Any = type(manager)
     traceback = None if failure is None else failure.__traceback__
     about = (None if failure is None else type(failure), failure, traceback)
     try:

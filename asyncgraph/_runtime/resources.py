@@ -1,12 +1,12 @@
 """The resources of an execution: opened when something needs them at once, closed when nothing does any more.
 
-What uses a resource: each task that has its value as an argument, until that task is over; and each that has as
-an argument what was got out of it by an attribute, an item or a call, as the cursor in `fetch(db.cursor())`.
+What uses a resource: each task that has its value as an argument, until that task is over; and each that has
+as an argument what was got out of it by an attribute, an item or a call, as `fetch` in `fetch(db.cursor())`.
 A resource that was opened with another uses that as long as it is open itself.
 
-Each is opened and closed in one aio_task of its own, as context managers that have cancel scopes or task groups
-inside want it. Those that nothing needs any more at the same moment, as at the end of an execution that is
-stopped, are closed one after another, the one that was opened last first.
+Each is opened and closed in one aio_task of its own, as context managers want it that have cancel scopes or
+task groups inside. Those that nothing needs any more at the same moment, as at the end of an execution that
+is stopped, are closed one after another, the one that was opened last first.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ class Resources:
         self._used: dict[int, list[int]] = {}
         # The resources that the value of a task is, or may have been got out of.
         self._origins: dict[int, list[int]] = {}
+        # What the tasks that have origins need, where that is kept to make their values anew.
+        self._kept: dict[int, tuple[int, ...]] = {}
         # All that are being opened, are open or are being closed, in the order in which that began.
         self._keepers: dict[int, Keeper] = {}
 
@@ -86,8 +88,9 @@ class Resources:
                 origins[task] = list(dict.fromkeys(used))
             else:
                 continue
-            if scheduler.holds_inputs:  # to make it anew, if the run is gone on with
-                for dependency in scheduler.dependencies[task]:
+            if scheduler.holds_inputs:
+                self._kept[task] = scheduler.dependencies[task]
+                for dependency in self._kept[task]:
                     scheduler.keep(dependency)
 
     def returned(self, task: int, root: int) -> None:
@@ -193,17 +196,39 @@ class Resources:
             keeper.then.close(failure)
         if self._over(keeper.task):
             self.close_unused()
+        if not owner.is_stopping:
+            for task in [task for task in self._kept if keeper.task in self._origins[task]]:
+                self._let_go(task)
         owner.wake()
         owner.check_over()
 
     def withdraw(self) -> None:
         """All is over, and may be gone on with: what is needed and not open any more is to be opened anew."""
-        owner, scheduler = self._owner, self._owner.scheduler
-        state = scheduler.state
-        for task in sorted(self._origins, reverse=True):  # dependents before dependencies
+        scheduler, state = self._owner.scheduler, self._owner.scheduler.state
+        for task in self._dependents_first():
             is_needed = any(state[each] not in (FINISHED, RELEASED) for each in scheduler.dependents[task])
-            if is_needed and state[task] == FINISHED:
-                scheduler.withdraw(task, sleeps=owner.nodes[task]._function.is_resource)
+            if not (is_needed or scheduler.is_kept(task)):
+                self._let_go(task)
+            elif state[task] == FINISHED:
+                scheduler.withdraw(task)
+
+    def _dependents_first(self) -> list[int]:
+        """The tasks that have origins. What has returned a node depends on that: numbers tell nothing."""
+        dependents, ordered, entered = self._owner.scheduler.dependents, dict[int, None](), set[int]()
+        stack = list(self._origins)
+        while stack:
+            task = stack[-1]
+            if task in entered:
+                ordered.setdefault(stack.pop())
+            else:
+                entered.add(task)
+                stack += [each for each in dependents[task] if each in self._origins and each not in entered]
+        return list(ordered)
+
+    def _let_go(self, task: int) -> None:
+        """The value of the task is not to be made anew."""
+        for dependency in self._kept.pop(task, ()):
+            self._owner.scheduler.let_go(dependency)
 
     # -- what is going on
 
@@ -294,16 +319,16 @@ class Keeper(asyncio.Task[None]):
             del prepared
         resources.opened(self, value, None)
         del value
-        error = None
         try:
             await self._until_told(owner)
             await left(manager, self._failure)
         except GeneratorExit:
             owner.abandon()
             raise
-        except BaseException as raised:
-            error = self._meaning(raised, key, owner)
-        resources.closed(self, self._failure, error)
+        except BaseException as error:
+            resources.closed(self, self._failure, self._meaning(error, key, owner))
+        else:
+            resources.closed(self, self._failure, None)
 
     async def _until_told(self, owner: Holder) -> None:
         while not self._is_told:
@@ -315,7 +340,9 @@ class Keeper(asyncio.Task[None]):
                 owner.runner_failed(error)
 
     def _meaning(self, error: BaseException, key: str, owner: Holder) -> BaseException:
-        is_cancelled = isinstance(error, asyncio.CancelledError) and (self._was_cancelled or self.cancelling())
+        is_cancelled = isinstance(error, asyncio.CancelledError) and (
+            self._was_cancelled or self.cancelling()
+        )
         if is_cancelled or has_stopped(error, owner):
             return without_own_frames(error)
         return failure_on_loop(error, key)

@@ -129,15 +129,15 @@ class Pair:
         self.settle()
         self.agree("revive")
 
-    def withdraw(self, task, *, sleeps):
-        """Forget a result that is not to be used again."""
-        self.scheduler.withdraw(task, sleeps=sleeps)
-        del self.values[task]
-        self.finished.remove(task)
-        self.cancelled.add(task)
-        if sleeps:
-            self.asleep.add(task)
-            self.lazy.add(task)
+    def withdraw(self, task):
+        """Forget a result that is not to be used again, and that of the node which is its own."""
+        for each in self.with_aliases(task):
+            self.scheduler.withdraw(each)
+            del self.values[each]
+            self.finished.remove(each)
+            self.cancelled.add(each)
+            self.asleep.add(each)
+            self.lazy.add(each)
         self.agree("withdraw", task)
 
     def keep(self, task):
@@ -297,7 +297,14 @@ class Pair:
         if not self.can_revive():
             return set()
         there = {task for task in self.finished if self.is_kept(task)}
-        return {task for task in there - self.alias.keys() if set(self.dependencies[task]) <= there}
+        needs = {task: {task, *self.dependencies[task]} for task in range(len(self.dependencies))}
+        return {
+            task for task in there if set().union(*(needs[each] for each in self.with_aliases(task))) <= there
+        }
+
+    def with_aliases(self, task):
+        """Return a task, the one that computes what it has returned, and so on."""
+        return [task, *(self.with_aliases(self.alias[task]) if task in self.alias else ())]
 
     def ahead_behind(self, task):
         """Those taken ahead that wait for a task, through any number of others."""

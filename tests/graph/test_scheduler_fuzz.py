@@ -108,10 +108,10 @@ class Machine(RuleBasedStateMachine):
         self.pair.revive()
 
     @can("withdraw")
-    @rule(data=st.data(), sleeps=st.booleans())
-    def withdraw(self, data, sleeps):
+    @rule(data=st.data())
+    def withdraw(self, data):
         """Forget the result of a task that can be run again."""
-        self.pair.withdraw(drawn(data, self.pair.can_withdraw()), sleeps=sleeps)
+        self.pair.withdraw(drawn(data, self.pair.can_withdraw()))
 
     @can("keep")
     @rule(data=st.data())
@@ -201,7 +201,7 @@ def happen(dice, pair, event):
     elif event == "go_on":
         pair.go_on(dice.choice(sorted(pair.postponed)))
     elif event == "withdraw":
-        pair.withdraw(dice.choice(sorted(pair.can_withdraw())), sleeps=dice.random() < 0.5)
+        pair.withdraw(dice.choice(sorted(pair.can_withdraw())))
     elif event == "keep":
         pair.keep(dice.choice(pair.nameable()))
     elif event == "let_go":
