@@ -35,8 +35,10 @@ PUBLIC = [
     "delayed",
     "errors",
     "from_graph",
+    "resource",
     "run",
     "start",
+    "when",
 ]
 
 # Where options are given; each must be named by the caller.

@@ -40,9 +40,13 @@ def _called(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     return function(*args, **kwargs)
 
 
-_ATTRIBUTE = Function(getattr, "getattr", "loop", is_part=True)
-_ITEM = Function(operator.getitem, "getitem", "loop", is_part=True)
-_UNPACK = Function(_unpacked, "item", "loop", is_part=True)
+def _operator(function: Callable[..., Any], name: str, nout: int | None = None) -> Function:
+    return Function(function, name, "loop", is_part=True, nout=nout)
+
+
+_ATTRIBUTE = _operator(getattr, "getattr")
+_ITEM = _operator(operator.getitem, "getitem")
+_UNPACK = _operator(_unpacked, "item")
 
 
 @lru_cache(maxsize=1024)
@@ -52,7 +56,7 @@ def _call_of(name: str) -> Function:
 
 
 def _unary(function: Callable[[Any], Any]) -> _Unary:
-    spec = Function(function, function.__name__, "loop")
+    spec = _operator(function, function.__name__)
 
     def operation(self: Delayed[Any]) -> Delayed[Any]:
         return build_node(spec, (self,), NO_KWARGS, sys._getframe(1))
@@ -62,7 +66,7 @@ def _unary(function: Callable[[Any], Any]) -> _Unary:
 
 def _binary(function: Callable[..., Any], nout: int | None = None) -> tuple[_Binary, _Binary]:
     """The operation with the node on the left, and the one with the node on the right."""
-    spec = Function(function, function.__name__.strip("_"), "loop", nout=nout)
+    spec = _operator(function, function.__name__.strip("_"), nout)
 
     def operation(self: Delayed[Any], other: Any) -> Delayed[Any]:
         return build_node(spec, (self, other), NO_KWARGS, sys._getframe(1))
@@ -75,7 +79,7 @@ def _binary(function: Callable[..., Any], nout: int | None = None) -> tuple[_Bin
 
 def _in_place(function: Callable[[Any, Any], Any], symbol: str) -> _Binary:
     """`node += x`: a new node under the old name, unless `x` says that a container is to be changed."""
-    spec = Function(function, function.__name__.strip("_"), "loop")
+    spec = _operator(function, function.__name__.strip("_"))
 
     def operation(self: Delayed[Any], other: Any) -> Delayed[Any]:
         if isinstance(other, list | dict | set | bytearray | deque):
@@ -257,10 +261,10 @@ class Delayed(Refusals, Node[T_co]):
 # `object.__new__`, known to the type checkers as what makes a node.
 new_node: Callable[[type[Node[Any]]], Any] = object.__new__
 
-_EQUAL = Function(operator.eq, "eq", "loop")
-_UNEQUAL = Function(operator.ne, "ne", "loop")
-_POW = Function(pow, "pow", "loop")
-_ROUND = Function(round, "round", "loop")
+_EQUAL = _operator(operator.eq, "eq")
+_UNEQUAL = _operator(operator.ne, "ne")
+_POW = _operator(pow, "pow")
+_ROUND = _operator(round, "round")
 
 
 def build_node(

@@ -34,7 +34,9 @@ def resource(factory: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Delay
     In each run, the context manager that `factory(*args, **kwargs)` makes is entered, on the event loop, when
     the first node needs nothing else to begin; what that gives is the value of the node, and all that depend
     on it share it. It is left when the last of them is over. Those are the nodes that have it as an argument,
-    and those that have what was got out of it by an attribute, an item or a call, as `fetch(db.cursor())`.
+    and those that have what was got out of it by an operator, an attribute, an item or a call, as `fetch` in
+    `fetch(db.cursor())`. What a function has made of it does not count: a path in a temporary directory has
+    to be made by an operator, or inside the function that uses it.
 
     Where a run fails or is cancelled, all that is open is left when nothing of it is running any more, what
     was opened last first; as in a `with` statement the context managers are told of the failure, and so can

@@ -1,8 +1,8 @@
 """The resources of an execution: opened when something needs them at once, closed when nothing does any more.
 
 What uses a resource: each task that has its value as an argument, until that task is over; and each that has
-as an argument what was got out of it by an attribute, an item or a call, as `fetch` in `fetch(db.cursor())`.
-A resource that was opened with another uses that as long as it is open itself.
+as an argument what was got out of it by an operator, an attribute, an item or a call, as `fetch` in
+`fetch(db.cursor())`. A resource that was opened with another uses that as long as it is open itself.
 
 Each is opened and closed in one aio_task of its own, as context managers want it that have cancel scopes or
 task groups inside. Those that nothing needs any more at the same moment, as at the end of an execution that

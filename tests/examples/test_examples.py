@@ -96,6 +96,11 @@ def test_background_download():
     assert re.fullmatch(r"  built at:  \S+background_download\.py:\d+, in main", failure[2])
 
 
+def test_resources():
+    """The pages arrive in the database, and the directory that it was in is gone afterwards."""
+    assert output_of(*command("resources.py")) == ("3 rows: TEA, CAKE, SCONES\nthe directory is gone: True\n")
+
+
 def test_service_as_a_script():
     """As a script, the service makes one request to itself and prints the answer."""
     lines = output_of(*command("service.py")).splitlines()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, NamedTuple, assert_type
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, NamedTuple, Self, assert_type
 
-from asyncgraph import Delayed, delayed, from_graph
+from asyncgraph import Delayed, delayed, from_graph, resource, when
 
 
 @delayed
@@ -214,3 +215,35 @@ def as_argument(function: Callable[[str], Delayed[int]]) -> None:
 def streams(numbers: AsyncIterator[int]) -> None:
     """What is no coroutine is a value like any other."""
     assert_type(delayed(numbers), Delayed[AsyncIterator[int]])
+
+
+class Client:
+    """Be an async context manager that gives itself."""
+
+    async def __aenter__(self) -> Self:
+        """Enter."""
+        return self
+
+    async def __aexit__(self, *about: object) -> None:
+        """Leave."""
+
+
+@contextlib.asynccontextmanager
+async def connected(url: str) -> AsyncIterator[bytes]:
+    """Be a function that makes an async context manager."""
+    yield url.encode()
+
+
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[int]:
+    """Be a function that makes a plain one."""
+    yield len(path)
+
+
+def resources_and_choices(number: int) -> None:
+    """A resource has the type of what its context manager gives; a choice that of either side."""
+    assert_type(resource(Client), Delayed[Client])
+    assert_type(resource(connected, "url"), Delayed[bytes])
+    assert_type(resource(opened, path="path"), Delayed[int])
+    assert_type(when(count("a"), count("b"), fetch("c")), Delayed[int | str])
+    assert_type(when(number > 1, count("b"), None), Delayed[int | None])
