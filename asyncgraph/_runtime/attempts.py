@@ -39,6 +39,10 @@ class Attempts:
         """What earlier attempts of the task have failed with."""
         return self._failed.get(task, [])
 
+    def forget(self, task: int) -> None:
+        """The task is another call now, which has attempts of its own."""
+        self._failed.pop(task, None)
+
     def waiting(self) -> dict[int, float]:
         """The tasks that wait for their next attempt, and for how many more seconds."""
         now = self._owner.loop.time()

@@ -28,6 +28,7 @@ class Pair:
         for task in holders:
             self.scheduler.hold_inputs(task)
         self.dependencies = list(dependencies)
+        self.planned = len(dependencies)
         self.lanes = list(lanes)
         # Sorting by this gives the order in which ready tasks are begun.
         self.rank = [(0, task) for task in range(len(dependencies))]
@@ -177,6 +178,29 @@ class Pair:
         assert self.scheduler.final(task) == self.final(task)
         self.agree("expand", task)
 
+    def renew(self, task, dependencies, lanes, own, lane):
+        """Let an added task be another call; a circle must be refused, with nothing changed."""
+        self.untake_behind(task)
+        first = len(self.dependencies)
+        named = {*own, *(each for new in dependencies for each in new)}
+        if any(self.waits_for(each, task) for each in named if each < first):
+            before = copy.deepcopy(self.visible())
+            with pytest.raises(CycleError):
+                self.scheduler.renew(task, dependencies, lanes, own, lane)
+            assert self.visible() == before
+            self.agree("refuse", task)
+            return
+        ended = self.scheduler.renew(task, dependencies, lanes, own, lane)
+        self.running.remove(task)
+        self.consumed.remove(task)
+        self.holders.discard(task)
+        self.dependencies[task], self.lanes[task] = own, lane
+        self.dependencies += dependencies
+        self.lanes += lanes
+        self.rank += [(-first, task) for task in range(first, first + len(lanes))]
+        assert self.settle() == once(ended)
+        self.agree("renew", task)
+
     def drain(self):
         """Let everything that can run do so; nothing may be left over, and what is revived runs, too."""
         for task in list(self.postponed):
@@ -251,6 +275,10 @@ class Pair:
         """Those that have been begun and hold their inputs, in a run that goes on."""
         taken = self.running & self.consumed
         return set() if self.is_over else taken if self.holds_inputs else taken & self.holders
+
+    def can_be_renewed(self):
+        """Those that have been added, and are called now."""
+        return {task for task in self.running & self.consumed if task >= self.planned}
 
     def can_revive(self):
         """Whether all is over, and not all has finished, and has kept what it needs."""
@@ -356,6 +384,7 @@ class Pair:
             *(["go_on"] if self.postponed else []),
             *(["revive"] if self.can_revive() else []),
             *(["give_up"] if self.kept & (self.finished | self.failed) and not self.holds_inputs else []),
+            *(["renew"] if self.can_be_renewed() and not self.is_over else []),
             *(["cancel"] if not self.is_over else []),
         ]
 
