@@ -105,12 +105,14 @@ def _reduce_function(function: Function) -> tuple[Any, ...]:
 # What else there is to a function, by the names of its constructor.
 _FLAGS = (
     "crash_retries",
+    "is_abandonable",
     "is_async",
     "is_dynamic",
     "is_input",
     "is_isolated",
     "is_value",
     "nout",
+    "retry",
     "timeout",
 )
 
