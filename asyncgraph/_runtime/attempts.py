@@ -11,6 +11,7 @@ import logging
 from contextvars import Context
 
 from asyncgraph._graph.node import key_of
+from asyncgraph._graph.once import spent_among
 from asyncgraph._graph.retry import Retry
 from asyncgraph._runtime.notes import add_note
 from asyncgraph._runtime.owner import Owner
@@ -56,6 +57,9 @@ class Attempts:
             return False
         try:
             if not retry.covers(error):
+                return False
+            if spent_among(self._owner.nodes[task]):
+                add_note(error, "asyncgraph: not tried again: an argument is a generator, which has begun")
                 return False
             pause = retry.pause(number, _random_share())
         except Exception as fault:  # of the functions that the user has given

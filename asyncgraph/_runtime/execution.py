@@ -15,6 +15,7 @@ from itertools import chain
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from asyncgraph._graph import once
 from asyncgraph._graph.arguments import ATOMS
 from asyncgraph._graph.function import Function
 from asyncgraph._graph.node import NO_KWARGS, Node, in_dependency_order, key_of
@@ -208,6 +209,10 @@ class Execution:
     def _prepare(self, planning: Pieces[Plan], given: Mapping[Node[Any], Any]) -> Pieces[None]:
         """Plan, and choose the way that suits the plan."""
         self._plan = plan = yield from planning
+        if once.has_spent_any():
+            for nodes in cut(plan.nodes):
+                once.refuse_spent(nodes)
+                yield
         self.nodes = plan.nodes
         self._lane_of = {function: self.lanes.number_of(function) for function in plan.functions}
         if self._on_output is not None or self._is_resumable or not is_straight(self._lane_of):
@@ -221,6 +226,9 @@ class Execution:
     def _revive(self, remains: Remains) -> Pieces[None]:
         """Go on with what another execution has left."""
         scheduler = remains.scheduler
+        if once.has_spent_any():
+            missing = [task for task, state in enumerate(scheduler.state) if state in (FAILED, CANCELLED)]
+            once.refuse_spent(remains.nodes[task] for task in missing if not scheduler.is_alias(task))
         yield from scheduler.revive_in_pieces()
         if not self.is_stopping:
             self.nodes, self._number = remains.nodes, remains.number
