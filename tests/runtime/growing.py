@@ -7,9 +7,11 @@ from __future__ import annotations
 import functools
 import sys
 import weakref
+from pathlib import Path
 from typing import Any, ClassVar
 
-from asyncgraph import delayed
+from asyncgraph import Retry, delayed
+from tests.reliability.harness import hold
 
 LANES = ["loop", "coroutine", "thread", "process"]
 
@@ -110,3 +112,30 @@ async def descend_with_later(left: int, luggage: Any, seen: Seen, lane: str) -> 
 @delayed(executor="process")
 def descend_elsewhere(left: int) -> Any:
     return descend_elsewhere(left - 1) if left else "bottom"
+
+
+@delayed(executor="process", retries=Retry(2, backoff=0))
+def descend_at_second_attempts(left: int, folder: str) -> Any:
+    """Fail when called with this for the first time."""
+    mark = Path(folder) / str(left)
+    if not mark.exists():
+        mark.touch()
+        raise ConnectionError(f"at {left}")
+    return descend_at_second_attempts(left - 1, folder) if left else "bottom"
+
+
+@delayed(executor="process")
+def descend_and_fail(left: int) -> Any:
+    if not left:
+        raise ConnectionError("at 0")
+    return descend_and_fail(left - 1)
+
+
+@delayed(executor="process")
+def descend_and_hold(left: int, path: str) -> Any:
+    return descend_and_hold(left - 1, path) if left else hold(path)
+
+
+@delayed(executor="process", timeout=0.3)
+def descend_and_hold_too_long(left: int, path: str) -> Any:
+    return descend_and_hold_too_long(left - 1, path) if left else hold(path)

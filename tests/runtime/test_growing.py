@@ -6,15 +6,29 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from asyncgraph import Retry, Runtime, as_completed, compile, compute, delayed, start
+from asyncgraph._runtime import processes
 from asyncgraph._runtime.former import FormerNodes
 from asyncgraph.errors import CycleError, NodeTimeoutError
 from tests.errors.reading import failure_of
-from tests.runtime.growing import LANES, Luggage, Seen, descend_elsewhere, on
+from tests.reliability.harness import PATIENCE, Witness
+from tests.runtime.growing import (
+    LANES,
+    Luggage,
+    Seen,
+    descend_and_fail,
+    descend_and_hold,
+    descend_and_hold_too_long,
+    descend_at_second_attempts,
+    descend_elsewhere,
+    on,
+)
 
 IN_THIS_PROCESS = ["loop", "coroutine", "thread"]
 
@@ -39,6 +53,14 @@ ENTRANCES = {
     "compile": lambda node: compile(node)(),
     "return_exceptions": returned,
 }
+
+
+@pytest.fixture
+def witness(tmp_path: Path) -> Iterator[Witness]:
+    """A pipe on which workers report, and on which their end is seen."""
+    witness = Witness(tmp_path / "witness")
+    yield witness
+    witness.close()
 
 
 # -- wide
@@ -306,3 +328,61 @@ async def test_the_timeout_of_a_call_of_a_recursion_is_its_own() -> None:
     assert str(error).startswith("down-")
     assert error.path == (node.key, error.key)
     assert error.key != node.key
+
+
+# -- in worker processes
+
+
+async def test_a_recursion_in_workers_has_its_attempts(tmp_path: Path) -> None:
+    """Functions that come back with a node have the options that they have here."""
+    async with Runtime(processes=1):
+        assert await descend_at_second_attempts(10, str(tmp_path)) == "bottom"
+    assert len(list(tmp_path.iterdir())) == 11
+
+
+async def test_a_failure_far_down_in_workers() -> None:
+    """Its path leads from the node that was asked for to the one that has failed."""
+    node = descend_and_fail(50)
+    error = await failure_of(node)
+    assert (type(error), str(error)) == (ConnectionError, "at 0")
+    (note,) = error.__notes__
+    assert "(descend_and_fail) failed, process executor, attempt 1" in note
+    assert f"wanted by: {node.key} <- descend_and_fail-" in note
+
+
+async def test_a_worker_that_is_far_down_is_killed(witness: Witness) -> None:
+    """When the run is cancelled, and when the call takes too long."""
+    async with Runtime(processes=1):
+        run = start(descend_and_hold(50, witness.path))
+        await witness.next_pid()
+        run.cancel()
+        assert isinstance(await failure_of(run), asyncio.CancelledError)
+        assert witness.is_alone(PATIENCE)
+        node = descend_and_hold_too_long(20, witness.path)
+        error = await failure_of(node)
+        assert isinstance(error, NodeTimeoutError)
+        assert error.path == (node.key, error.key)
+        await witness.next_pid()
+        assert witness.is_alone(PATIENCE)
+
+
+async def test_workers_that_return_closures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function that goes by value, and comes back as another each time, is not kept for each call."""
+    monkeypatch.setattr(processes, "_REMEMBERED", 5)
+
+    def descend(left: int) -> Any:
+        return delayed(descend, executor="process")(left - 1) if left else "bottom"
+
+    kept: list[int] = []
+    plain = processes.Processes._ship
+
+    def watched(self: Any, function: Any) -> Any:
+        shipped = plain(self, function)
+        kept.append(len(self._shipped))
+        return shipped
+
+    monkeypatch.setattr(processes.Processes, "_ship", watched)
+    async with Runtime(processes=1):
+        assert await delayed(descend, executor="process")(20) == "bottom"
+    assert len(kept) > 10
+    assert max(kept) == 5

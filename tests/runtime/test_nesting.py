@@ -66,7 +66,7 @@ def above(below: Any) -> Any:
     return st.builds(Tree, lanes, st.sampled_from(HOWS), st.lists(below, max_size=3).map(tuple))
 
 
-leaves = st.builds(Tree, lanes, st.just("arguments"))
+leaves = st.builds(Tree, lanes, st.just("arguments"), st.just(()))
 trees = above(above(above(leaves)))
 limits = st.fixed_dictionaries({name: st.integers(1, 3) for name in ("threads", "processes", "concurrency")})
 
