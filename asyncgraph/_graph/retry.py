@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -135,5 +135,5 @@ def _check_pause(option: str, seconds: Any) -> None:
     what = f"{option}= takes" if option.isidentifier() else f"{option} has to return"
     if not isinstance(seconds, int | float) or isinstance(seconds, bool):
         raise TypeError(f"{what} a number of seconds, not {seconds!r}")
-    if not 0 <= seconds < math.inf:
+    if not 0 <= seconds <= sys.float_info.max:  # of whole numbers some are larger than any float
         raise ValueError(f"{what} a number of seconds of at least 0, not {seconds!r}")

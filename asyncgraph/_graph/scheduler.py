@@ -9,8 +9,8 @@ States of a task, and the only ways between them::
 
     waiting ──> ready ──> running ──> finished ──> released
        │          │          ├──────> failed
-       │          │          ├──────> waiting       (it returned a node: `expand`; or it is to be begun
-       │          │          │                      again later: `postpone`)
+       │          │          ├──────> waiting       (it returned a node: `expand`, `renew`; or it is to be
+       │          │          │                      begun again later: `postpone`)
        │          │          └──────> cancelled     (`stop`)
        ├──────────┴─────────────────> cancelled     (`cancel`)
        ├────────────────────────────> failed        (something it needs has failed)
@@ -25,7 +25,8 @@ Laws, which `validate` checks:
 
 1. A task is waiting exactly while a dependency of it is not finished, it was postponed or it sleeps, and
    ready from then until it is taken. It is taken once, unless it is given back, consumes once after that,
-   and only then finishes, fails, is stopped or expanded. One that was expanded is not run again.
+   and only then finishes, fails, is stopped or expanded. One that was expanded is not run again; one that was
+   renewed is another call from then on.
 2. A result is kept exactly while its task is an output, has a dependent that has not consumed it or is kept
    by the caller. A task that holds its inputs, because it may be begun again, consumes them when it is over.
 3. A task that can never run is failed or cancelled at once, not when its turn would come. A failed
@@ -91,6 +92,7 @@ class Scheduler:
         results: For each finished task, its result; None once it is released.
         behind: For each failed task, the task whose own failure is the reason: itself, or another.
         remaining: How many tasks are waiting, ready or running.
+        renewals: How many calls there have been, beside those of the tasks as they are, in `renew`.
     """
 
     __slots__ = (
@@ -107,8 +109,10 @@ class Scheduler:
         "_lazy",
         "_lazy_missing",
         "_missing",
+        "_planned",
         "_postponed",
         "_rank",
+        "_renewed",
         "_task_at",
         "_uses",
         "_withdrawn",
@@ -121,6 +125,7 @@ class Scheduler:
         "producers",
         "ready",
         "remaining",
+        "renewals",
         "results",
         "state",
     )
@@ -191,6 +196,11 @@ class Scheduler:
         self._ahead: set[int] = set()
         # For a task that returned a node: the task that computes it. It finishes when that does.
         self._aliases: dict[int, int] = {}
+        # How many tasks there were at first; and those that are another call by now than when they were
+        # added. What has finished may not count them among its dependents, or still do so.
+        self._planned = count
+        self._renewed: set[int] = set()
+        self.renewals = 0
         # The place in the heaps, where it is not the number: that of tasks which `expand` added is
         # negative; and the task at each such place.
         self._rank: dict[int, int] = {}
@@ -485,15 +495,18 @@ class Scheduler:
             queue.clear()
         # By operations on bytes, a hundredth of what a loop takes; only results, and what will be one, are
         # looked at one by one.
-        states, aliases = bytes(self.state), self._aliases
+        states, aliases, renewed = bytes(self.state), self._aliases, self._renewed
         for task in aliases:  # it has consumed what else it is a dependent of
             if states[task] == WAITING:
                 self.consume(task)
+        for task in () if self.holds_inputs else renewed:
+            if states[task] <= READY and task not in aliases:
+                self._give_up(self.dependencies[task])
         for kind in () if self.holds_inputs else (FINISHED, RUNNING):
             task = states.find(kind)
             while task >= 0:
                 for dependent in self.dependents[task]:
-                    if states[dependent] <= READY and dependent not in aliases:
+                    if states[dependent] <= READY and dependent not in aliases and dependent not in renewed:
                         self._uses[task] -= 1
                 if not self._uses[task]:
                     self._release(task)
@@ -531,7 +544,7 @@ class Scheduler:
 
         All is over, and inputs are held. What it needs is there, and whatever has taken its result and is not
         to be begun again keeps what it has made of it. Where it has returned a node, that is to be withdrawn
-        next.
+        next. No task was renewed that needs it.
         """
         self._own_the_graph()
         state, missing = self.state, self._missing
@@ -579,24 +592,66 @@ class Scheduler:
             CycleError: The returned node depends on `task` itself. Nothing has changed.
         """
         first = len(self.dependencies)
-        named = {root, *(each for new in dependencies for each in new)}
-        if self._leads_to(task, [each for each in named if each < first]):
-            raise CycleError("the node that it returned depends on it, so that each waits for the other")
+        self._refuse_circle(task, {root, *(each for new in dependencies for each in new)})
         self._own_the_graph()
         self._append(dependencies, lanes, lazy)
         self._aliases[task] = root
         self.state[task] = WAITING
-        # It has been called, and is not called again.
-        inputs = self.dependencies[task] if self.holds_inputs or task in self._holders else ()
-        self._holders.discard(task)
-        ended = []
-        for new in range(first, first + len(lanes)):
-            if dependencies[new - first]:
-                ended += self._connect(new, dependencies[new - first])
+        inputs = self._inputs_held(task)
+        ended = self._connect_all(first, dependencies)
         ended += self._connect(task, (root,))
         self._give_up(inputs)
         if self._asleep:
             self._end_unneeded()
+        return ended
+
+    def is_added(self, task: int) -> bool:
+        """Whether the task is one of those that `expand` has added."""
+        return task >= self._planned
+
+    def renew(
+        self,
+        task: int,
+        dependencies: Sequence[tuple[int, ...]],
+        lanes: Sequence[int],
+        own: tuple[int, ...],
+        lane: int,
+    ) -> list[int]:
+        """A running task that was added has returned a new node: it is the call of that node from now on.
+
+        Its dependents know no difference. So a function that returns a call of itself, and so on, takes no
+        more memory the deeper it goes, and all of that ends at once.
+
+        Args:
+            task: The running task. Nothing behind it may have been taken ahead: see `untake_behind`.
+            dependencies: Those of the new tasks that the node needs, as in `expand`.
+            lanes: The lanes of these.
+            own: The dependencies of the node itself, each new or here.
+            lane: Its lane.
+
+        Returns:
+            The tasks that have failed at once, because what they wait for has.
+
+        Raises:
+            CycleError: The returned node depends on `task` itself. Nothing has changed.
+        """
+        first = len(self.dependencies)
+        self._refuse_circle(task, {*own, *(each for new in dependencies for each in new)})
+        self._own_the_graph()
+        self._append(dependencies, lanes, ())
+        self._lanes[task] = lane
+        self._note_lane(lane)
+        self.state[task] = WAITING
+        inputs = self._inputs_held(task)
+        self._renewed.add(task)
+        self.renewals += 1
+        ended = self._connect_all(first, dependencies)
+        self._dependencies[task] = own
+        if own:
+            ended += self._connect(task, own)
+        else:
+            self._give_back(task)
+        self._give_up(inputs)
         return ended
 
     def final(self, task: int) -> int:
@@ -661,6 +716,17 @@ class Scheduler:
         self.state[task] = state
         self.remaining -= 1
 
+    def _inputs_held(self, task: int) -> tuple[int, ...]:
+        """What a task still holds that has been called, and is not called again as what it was."""
+        inputs = self.dependencies[task] if self.holds_inputs or task in self._holders else ()
+        self._holders.discard(task)
+        return inputs
+
+    def _refuse_circle(self, task: int, named: set[int]) -> None:
+        first = len(self.dependencies)
+        if self._leads_to(task, [each for each in named if each < first]):
+            raise CycleError("the node that it returned depends on it, so that each waits for the other")
+
     def _fail(self, task: int, origin: int) -> list[int]:
         failed = [task]
         self._end(task, FAILED)
@@ -714,6 +780,7 @@ class Scheduler:
         for task in unneeded:
             if task in self._asleep and not self._uses[task]:
                 self._end(task, CANCELLED)
+                self._holders.discard(task)
                 self.consume(task)
                 unneeded += self._asleep.intersection(self.dependencies[task])
 
@@ -739,8 +806,7 @@ class Scheduler:
         for offset in range(count):
             self._rank[first + offset] = lowest + offset
             self._task_at[lowest + offset] = first + offset
-            self.ready.setdefault(lanes[offset], [])
-            self.producers.setdefault(lanes[offset], deque())
+            self._note_lane(lanes[offset])
         self._dependencies.extend(dependencies)
         self._dependents.extend([] for _ in range(count))
         self._lanes.extend(lanes)
@@ -759,6 +825,18 @@ class Scheduler:
                 self.state[task] = READY
                 self.producers[self._lanes[task]].appendleft(self._rank[task])
 
+    def _note_lane(self, lane: int) -> None:
+        self.ready.setdefault(lane, [])
+        self.producers.setdefault(lane, deque())
+
+    def _connect_all(self, first: int, dependencies: Sequence[tuple[int, ...]]) -> list[int]:
+        """The same for new tasks, the first of which has this number."""
+        ended = []
+        for task, needed in enumerate(dependencies, first):
+            if needed:
+                ended += self._connect(task, needed)
+        return ended
+
     def _connect(self, task: int, dependencies: tuple[int, ...]) -> list[int]:
         """Let a task that waits for nothing yet wait for `dependencies`; or end it, if it need not.
 
@@ -766,8 +844,11 @@ class Scheduler:
         """
         self._dependencies[task] = dependencies
         failed = None
+        is_renewed = task in self._renewed
         for dependency in dependencies:
-            self._dependents[dependency].append(task)
+            # What has finished has nothing to say to one that may need it again and again.
+            if not (is_renewed and self.state[dependency] == FINISHED):
+                self._dependents[dependency].append(task)
             self._uses[dependency] += 1
             if self.state[dependency] == FAILED:
                 failed = self.behind[dependency]

@@ -49,6 +49,8 @@ def as_completed(
     """
     if isinstance(nodes, Delayed):
         raise TypeError("as_completed takes several nodes, as in as_completed([node]); for one, `await` it")
+    if not isinstance(nodes, Iterable):
+        raise TypeError(f"as_completed takes several nodes, as in as_completed([node]), not {nodes!r}")
     requested = list({id(node): node for node in nodes}.values())
     for node in requested:
         if not isinstance(node, Delayed):

@@ -8,13 +8,14 @@ import sys
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
 from functools import lru_cache
-from types import FrameType
+from types import FrameType, GeneratorType
 from typing import Any, Literal, TypeVar
 
 from asyncgraph._graph.arguments import ATOMS, search
 from asyncgraph._graph.function import Function
 from asyncgraph._graph.graph import Graph
 from asyncgraph._graph.node import NO_KWARGS, Node, key_of
+from asyncgraph._graph.once import give
 from asyncgraph._lazy.pickling import reduce_node
 from asyncgraph._lazy.refusals import Refusals, refuse
 from asyncgraph._runtime.front import compute
@@ -273,6 +274,7 @@ def build_node(
     """The node for a call of `function`, written at `frame`; finds the nodes among its arguments.
 
     Raises:
+        TypeError: An argument is a generator that another call was given, or that has no items any more.
         ValueError: A container among the arguments holds nodes and itself.
     """
     # Mostly all arguments are nodes or atoms. Looking for that here, in one pass and without a call, keeps
@@ -320,4 +322,6 @@ def _searched(value: Any, found: list[Any]) -> Any:
     if type(value) is Delayed:
         found.append(value)
         return value
+    if type(value) is GeneratorType:
+        give(value)
     return search(value, Node, found)

@@ -60,6 +60,8 @@ class Options(NamedTuple):
         if self.nout is not None:
             whole_number("nout", self.nout, of="number of items")
         check_seconds("timeout", self.timeout)
+        if isinstance(self.retries, bool) or not isinstance(self.retries, int | Retry | None):
+            raise TypeError(f"retries= takes a number of times or a Retry, not {self.retries!r}")
         if not isinstance(self.retries, Retry):
             _check_times("retries", self.retries)
         _check_times("retries_on_crash", self.retries_on_crash)
@@ -124,8 +126,8 @@ def options_of(function: Function) -> Options:
 
 
 def _check_times(option: str, value: object) -> None:
-    if value is not None and value != 0:
-        whole_number(option, value, of="number of times")
+    if value is not None:
+        whole_number(option, value, of="number of times", least=0)
 
 
 def _retry(retries: int | Retry | None) -> Retry | None:

@@ -11,6 +11,7 @@ import logging
 from contextvars import Context
 
 from asyncgraph._graph.node import key_of
+from asyncgraph._graph.once import spent_among
 from asyncgraph._graph.retry import Retry
 from asyncgraph._runtime.notes import add_note
 from asyncgraph._runtime.owner import Owner
@@ -39,6 +40,10 @@ class Attempts:
         """What earlier attempts of the task have failed with."""
         return self._failed.get(task, [])
 
+    def forget(self, task: int) -> None:
+        """The task is another call now, which has attempts of its own."""
+        self._failed.pop(task, None)
+
     def waiting(self) -> dict[int, float]:
         """The tasks that wait for their next attempt, and for how many more seconds."""
         now = self._owner.loop.time()
@@ -52,6 +57,9 @@ class Attempts:
             return False
         try:
             if not retry.covers(error):
+                return False
+            if spent_among(self._owner.nodes[task]):
+                add_note(error, "asyncgraph: not tried again: an argument is a generator, which has begun")
                 return False
             pause = retry.pause(number, _random_share())
         except Exception as fault:  # of the functions that the user has given

@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence, Sized
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence, Sized
 from itertools import chain
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from asyncgraph._graph import once
 from asyncgraph._graph.arguments import ATOMS
 from asyncgraph._graph.function import Function
-from asyncgraph._graph.node import Node, in_dependency_order, key_of
+from asyncgraph._graph.node import NO_KWARGS, Node, in_dependency_order, key_of
 from asyncgraph._graph.pieces import Pieces, cut
 from asyncgraph._graph.plan import Plan
 from asyncgraph._graph.scheduler import (
@@ -35,6 +36,7 @@ from asyncgraph._runtime.arguments import resolve_in_order
 from asyncgraph._runtime.attempts import Attempts
 from asyncgraph._runtime.choices import Choices
 from asyncgraph._runtime.coroutines import Coroutines
+from asyncgraph._runtime.former import FormerNodes
 from asyncgraph._runtime.lanes import COROUTINE, EXECUTORS, INLINE, PROCESS, RESOURCE, THREAD, Lanes
 from asyncgraph._runtime.notes import add_note, describe, not_run, path_to
 from asyncgraph._runtime.owner import Resolved
@@ -57,6 +59,9 @@ if TYPE_CHECKING:
     from asyncgraph._runtime.processes import Processes
 
 __all__ = ["Execution", "OnOutput", "current_execution", "is_inside"]
+
+# Stands for nodes that were added and are needed no more.
+_GONE: Node[Any] = Node(Function(tuple, "gone", "loop"), (), NO_KWARGS, (), None, 0)
 
 # Called with each requested node when it is over: its value, or its error.
 OnOutput = Callable[[Node[Any], Any, BaseException | None], None]
@@ -170,8 +175,9 @@ class Execution:
         self._attempts = Attempts(self)
         self._coroutines = Coroutines(self)
         self._threads = Threads(self, self._coroutines, stops_at_failure=not keep_going)
-        # A copy of the nodes, once functions have returned further ones.
+        # A copy of the nodes, once functions have returned further ones; and those that it has no more.
         self._own_nodes: list[Node[Any]] | None = None
+        self._former = FormerNodes()
         # The straight way, also when it has been left.
         self._way: Way | None = None
         # What has to be done first, in pieces: to plan, or to make a scheduler; and what becomes known
@@ -212,6 +218,10 @@ class Execution:
     def _prepare(self, planning: Pieces[Plan], given: Mapping[Node[Any], Any]) -> Pieces[None]:
         """Plan, and choose the way that suits the plan."""
         self._plan = plan = yield from planning
+        if once.has_spent_any():
+            for nodes in cut(plan.nodes):
+                once.refuse_spent(nodes)
+                yield
         self.nodes = plan.nodes
         self._lane_of = {function: self.lanes.number_of(function) for function in plan.functions}
         if self._on_output is not None or self._is_resumable or not is_straight(self._lane_of):
@@ -225,6 +235,9 @@ class Execution:
     def _revive(self, remains: Remains) -> Pieces[None]:
         """Go on with what another execution has left."""
         scheduler = remains.scheduler
+        if once.has_spent_any():
+            missing = [task for task, state in enumerate(scheduler.state) if state in (FAILED, CANCELLED)]
+            once.refuse_spent(remains.nodes[task] for task in missing if not scheduler.is_alias(task))
         yield from scheduler.revive_in_pieces()
         if not self.is_stopping:
             self.nodes, self._number = remains.nodes, remains.number
@@ -273,7 +286,9 @@ class Execution:
         if self._counts is not None:
             return self._counts
         if self.is_scheduled:
-            return [self.scheduler.state.count(state) for state in range(len(STATES))]
+            counts = [self.scheduler.state.count(state) for state in range(len(STATES))]
+            counts[RELEASED] += self.scheduler.renewals
+            return counts
         counts = [0] * len(STATES)
         if self._way is not None and not self._way.is_left:
             counts[FINISHED], counts[RUNNING], counts[WAITING] = self._way.counts()
@@ -445,7 +460,7 @@ class Execution:
 
     def task_of(self, node: Node[Any]) -> int | None:
         """The task whose result is that of the node, if it is there or will be."""
-        task = self._number.get(node)
+        task = self._known(node)
         if task is None or (self._processes is not None and task in self._processes.passing):
             return None
         return None if self.scheduler.state[task] in (RELEASED, CANCELLED) else task
@@ -765,40 +780,100 @@ class Execution:
         if self._own_nodes is None:  # the plan's are shared with other runs
             self.nodes = self._own_nodes = list(self.nodes)
             self._number = self._number.copy()
-        scheduler, number, first = self.scheduler, self._number, len(self.nodes)
+        scheduler, first = self.scheduler, len(self.nodes)
         new = in_dependency_order([root], lambda node: self.task_of(node) is not None)
         added = {node: first + offset for offset, node in enumerate(new)}
-        edges = [
-            tuple([added[each] if each in added else number[each] for each in node._dependencies])
-            for node in new
-        ]
+        is_renewed = bool(new) and self._can_renew(task, new)
+        if is_renewed:  # the root, which comes last, takes the place of a node that nobody has asked for
+            added[new.pop()] = task
+        edges = [self._numbers_of(node._dependencies, added) for node in new]
         lanes = [self.lanes.number_of(node._function) for node in new]
         lazy = self._resources_among(new, first)
+        (number,) = self._numbers_of((root,), added)
         try:
-            if self._processes is not None:
-                needed_here = [each for each, lane in zip(edges, lanes, strict=True) if lane != PROCESS]
-                self._processes.unpack(
-                    each for each in (number.get(root, first), *chain(*needed_here)) if each < first
-                )
-            root_task = added[root] if new else number[root]
             self._refuse_resource(task, root)
-            ended = scheduler.expand(task, edges, lanes, root_task, lazy)
+            if is_renewed:
+                own = self._numbers_of(root._dependencies, added)
+                own_lane = self.lanes.number_of(root._function)
+                inputs = scheduler.dependencies[task]
+                self._unpack_for([*edges, own], [*lanes, own_lane], first)
+                ended = scheduler.renew(task, edges, lanes, own, own_lane)
+                self._replace_node(task, root)
+                self._forget_released(inputs)
+            else:
+                self._unpack_for([*edges, (number,)], [*lanes, INLINE], first)
+                ended = scheduler.expand(task, edges, lanes, number, lazy)
         except (GraphError, SerializationError) as error:
             self._fail(task, lane, error)
             return
         self._own_nodes.extend(new)
-        number.update(added)
+        self._number.update(added)
+        self._note_grown(task, number, added, ended)
+        self._note_queues()
+        self._announce(ended)
+
+    def _can_renew(self, task: int, new: Sequence[Node[Any]]) -> bool:
+        """Whether a task can become the call of the last of these nodes, which are what it has returned."""
+        # What choices and resources have noted of a task has to stay true of it.
+        is_plain = self._choices is None and self._resources is None
+        return is_plain and self.scheduler.is_added(task) and not any(map(_is_choice_or_resource, new))
+
+    def _note_grown(
+        self, task: int, number: int, added: Mapping[Node[Any], int], ended: Sequence[int]
+    ) -> None:
+        """These nodes have been added, because `task` has returned the node of the task `number`."""
         if self._choices is not None:
-            self._choices.keep(new)
-        self._note_special(range(first, len(self.nodes)))
+            self._choices.keep(added)
+        self._note_special([*added.values()])
         if self._choices is not None:
             self._choices.forget((task,) if self._is_resumable else (task, *ended))
         if self._resources is not None:
-            self._resources.returned(task, root_task)
+            self._resources.returned(task, number)
             self._resources.over(ended)
             self._resources.close_unused()
-        self._note_queues()
-        self._announce(ended)
+
+    def _known(self, node: Node[Any]) -> int | None:
+        known = self._number.get(node)
+        return self._former.get(node) if known is None else known
+
+    def _numbers_of(self, nodes: Sequence[Node[Any]], added: Mapping[Node[Any], int]) -> tuple[int, ...]:
+        """The tasks of nodes that are at hand, or are being added."""
+        numbers: list[int] = []
+        for node in nodes:
+            known = added[node] if node in added else self._known(node)
+            assert known is not None, "a node is neither at hand nor added"
+            numbers.append(known)
+        return tuple(numbers)
+
+    def _unpack_for(self, edges: Sequence[tuple[int, ...]], lanes: Sequence[int], first: int) -> None:
+        """Unpickle what new tasks need here, and not in a worker; those from `first` on have no value yet."""
+        if self._processes is not None:
+            needed_here = [each for each, lane in zip(edges, lanes, strict=True) if lane != PROCESS]
+            self._processes.unpack(each for each in chain(*needed_here) if each < first)
+
+    def _replace_node(self, task: int, node: Node[Any]) -> None:
+        """A task is the call of another node now."""
+        assert self._own_nodes is not None
+        former, self._own_nodes[task] = self._own_nodes[task], node
+        if self._number.get(former) == task:
+            del self._number[former]
+            self._former.add(former, task)
+        self._attempts.forget(task)
+
+    def _forget_released(self, tasks: Iterable[int]) -> None:
+        """Keep no node that was added for a call that is over: its arguments would pile up."""
+        nodes, scheduler = self._own_nodes, self.scheduler
+        assert nodes is not None
+        stack = list(tasks)
+        while stack:
+            task = stack.pop()
+            node = nodes[task]
+            if node is _GONE or not scheduler.is_added(task) or scheduler.state[task] != RELEASED:
+                continue
+            nodes[task] = _GONE
+            if self._number.get(node) == task:
+                del self._number[node]
+            stack += scheduler.dependencies[task]
 
     def _refuse_resource(self, task: int, root: Node[Any]) -> None:
         """Raise GraphError if what was asked for turns out to be a resource."""
@@ -901,6 +976,7 @@ class Execution:
         self._errors = {}
         self.failure = None
         self._others, self._backlogs, self._own_nodes = [], [], None
+        self._former = FormerNodes()
         self._choices = None
         self.is_scheduled = False
         if hasattr(self, "scheduler"):
@@ -910,6 +986,10 @@ class Execution:
         if hasattr(self, "_plan"):
             del self._plan
         del self.nodes, self._number, self._lane_of, self._on_output, self._on_over
+
+
+def _is_choice_or_resource(node: Node[Any]) -> bool:
+    return node._function.is_choice or node._function.is_resource
 
 
 def _raise(error: BaseException) -> NoReturn:

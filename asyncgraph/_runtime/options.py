@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from contextvars import ContextVar
 from typing import Any
 
 __all__ = ["check_seconds", "context_variables", "whole_number"]
 
 
-def whole_number(option: str, value: object, *, of: str = "whole number") -> int:
-    """`value` if it is a whole number of at least 1.
+def whole_number(option: str, value: object, *, of: str = "whole number", least: int = 1) -> int:
+    """`value` if it is a whole number, and large enough.
 
     Args:
         option: Name of the option, for the message.
         value: What was given.
         of: What is counted, for the message, as "number of items".
+        least: How large it is at least.
 
     Raises:
         TypeError: It is no whole number.
-        ValueError: It is less than 1.
+        ValueError: It is less than that.
     """
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{option}= takes a {of}, not {value!r}")
-    if value < 1:
-        raise ValueError(f"{option}= takes a {of} of at least 1, not {value}")
+    if value < least:
+        raise ValueError(f"{option}= takes a {of} of at least {least}, not {value}")
     return value
 
 
@@ -39,8 +40,10 @@ def check_seconds(option: str, value: object) -> None:
         return
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise TypeError(f"{option}= takes a number of seconds, not {value!r}")
-    if not 0 < value < math.inf:
-        raise ValueError(f"{option}= takes a number of seconds above 0, not {value!r}")
+    # Of whole numbers some are larger than any float.
+    if not 0 < value <= sys.float_info.max:
+        hint = "; None is for no limit" if value > 0 else ""
+        raise ValueError(f"{option}= takes a number of seconds above 0, not {value!r}{hint}")
 
 
 def context_variables(given: object) -> tuple[ContextVar[Any], ...]:

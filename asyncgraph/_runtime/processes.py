@@ -41,6 +41,9 @@ _LEAST = 2
 # A chain has at most so many calls.
 _CHAIN = 100
 
+# So many functions are remembered: those that workers return by value are others each time.
+_REMEMBERED = 1000
+
 # Strings and bytes of more than this go in shared memory, perhaps, and not among plain arguments.
 _LONG = 1 << 12
 
@@ -254,6 +257,8 @@ class Processes:
     def _ship(self, function: Function) -> Shipped:
         shipped = self._executor.shipping.ship(function.call, function.durations)
         self._shipped[function] = shipped
+        if len(self._shipped) > _REMEMBERED:
+            del self._shipped[next(iter(self._shipped))]
         return shipped
 
     def _ship_context(self) -> Shipped:

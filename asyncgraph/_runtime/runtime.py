@@ -36,6 +36,8 @@ __all__ = ["Runtime", "check_options", "check_request", "current_runtime", "runn
 # connection and more; and few enough that a graph of 100 000 downloads does not hold all their results.
 _CONCURRENCY = 256
 
+_ENDING = "this event loop is being closed: compute nodes before `asyncio.run`, or what else runs it, ends"
+
 _entered: contextvars.ContextVar[Runtime | None] = contextvars.ContextVar("asyncgraph_runtime", default=None)
 
 
@@ -241,6 +243,10 @@ class Runtime:
         """Whether the runtime takes no more runs, but for those of nodes that are still running."""
         return self._is_closed
 
+    def is_in_use_here(self) -> bool:
+        """Whether this is called from a node that it runs."""
+        return self._lanes is not None and is_inside(self._lanes)
+
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The loop that the runtime is open on, or None before that."""
@@ -286,6 +292,8 @@ def check_request(nodes: tuple[Any, ...], timeout: object, runtime: object = Non
             continue
         if callable(node):
             raise TypeError(f"{node!r} is a function and not a node: call it, as in `await function(...)`")
+        if inspect.isgenerator(node) or inspect.isasyncgen(node):
+            raise TypeError(f"{node!r} is not a node: give a list of nodes, as in `compute([...])`")
         if inspect.isawaitable(node):
             raise TypeError(f"{node!r} is not a node: make its function `delayed` and call that")
     check_options(timeout, runtime)
@@ -322,6 +330,8 @@ def current_runtime(given: Runtime | None) -> Runtime:
 # -- default runtimes, and the end of all
 
 _defaults: dict[int, tuple[Runtime, AsyncGenerator[None, None]]] = {}
+# Loops that are still there after the end of their default runtime: nobody would close another one.
+_ended: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 _open: weakref.WeakSet[Runtime] = weakref.WeakSet()
 _is_watching = False
 
@@ -329,7 +339,11 @@ _is_watching = False
 def _default_of(loop: asyncio.AbstractEventLoop) -> Runtime:
     known = _defaults.get(id(loop))
     if known is not None and known[0].loop is loop:
+        if _is_ending(loop) and not known[0].is_in_use_here():
+            raise RuntimeClosedError(_ENDING)
         return known[0]
+    if _is_ending(loop) or loop in _ended:
+        raise RuntimeClosedError(_ENDING)
     _close_those_of_closed_loops()
     runtime = Runtime()
     runtime.open_on(loop)
@@ -352,6 +366,13 @@ async def _close_with_loop(runtime: Runtime) -> AsyncGenerator[None, None]:
                 await runtime.aclose(cancel=True)
         finally:
             _defaults.pop(id(loop), None)
+            if loop is not None:
+                _ended.add(loop)
+
+
+def _is_ending(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether `shutdown_asyncgens` has been called, as far as the loop tells: uvloop's does not."""
+    return getattr(loop, "_asyncgens_shutdown_called", False)
 
 
 def _close_those_of_closed_loops() -> None:

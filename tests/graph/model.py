@@ -35,6 +35,7 @@ class Pair:
         for task in holders:
             self.scheduler.hold_inputs(task)
         self.dependencies = list(dependencies)
+        self.planned = len(dependencies)
         self.lanes = list(lanes)
         # Sorting by this gives the order in which ready tasks are begun.
         self.rank = [(0, task) for task in range(len(dependencies))]
@@ -212,6 +213,29 @@ class Pair:
         assert self.scheduler.final(task) == self.final(task)
         self.agree("expand", task)
 
+    def renew(self, task, dependencies, lanes, own, lane):
+        """Let an added task be another call; a circle must be refused, with nothing changed."""
+        self.untake_behind(task)
+        first = len(self.dependencies)
+        named = {*own, *(each for new in dependencies for each in new)}
+        if any(self.waits_for(each, task) for each in named if each < first):
+            before = copy.deepcopy(self.visible())
+            with pytest.raises(CycleError):
+                self.scheduler.renew(task, dependencies, lanes, own, lane)
+            assert self.visible() == before
+            self.agree("refuse", task)
+            return
+        ended = self.scheduler.renew(task, dependencies, lanes, own, lane)
+        self.running.remove(task)
+        self.consumed.remove(task)
+        self.holders.discard(task)
+        self.dependencies[task], self.lanes[task] = own, lane
+        self.dependencies += dependencies
+        self.lanes += lanes
+        self.rank += [(-first, task) for task in range(first, first + len(lanes))]
+        assert self.settle() == once(ended)
+        self.agree("renew", task)
+
     def drain(self):
         """Let everything that can run do so; nothing may be left over, and what is revived runs, too."""
         for task in list(self.postponed):
@@ -287,6 +311,10 @@ class Pair:
         taken = self.running & self.consumed
         return set() if self.is_over else taken if self.holds_inputs else taken & self.holders
 
+    def can_be_renewed(self):
+        """Those that have been added, and are called now."""
+        return {task for task in self.running & self.consumed if task >= self.planned}
+
     def can_revive(self):
         """Whether all is over, and not all has finished, and has kept what it needs."""
         ended = self.ended() | self.asleep == set(range(len(self.dependencies)))
@@ -294,7 +322,7 @@ class Pair:
 
     def can_withdraw(self):
         """Those results that can be made again, once all is over."""
-        if not self.can_revive():
+        if not self.can_revive() or self.scheduler.renewals:  # which do not say what they need
             return set()
         there = {task for task in self.finished if self.is_kept(task)}
         needs = {task: {task, *self.dependencies[task]} for task in range(len(self.dependencies))}
@@ -430,6 +458,7 @@ class Pair:
             *(["keep"] if self.nameable() else []),
             *(["let_go"] if self.kept_besides else []),
             *(["give_up"] if self.kept & (self.finished | self.failed) and not self.holds_inputs else []),
+            *(["renew"] if self.can_be_renewed() and not self.is_over else []),
             *(["cancel"] if not self.is_over else []),
         ]
 

@@ -333,6 +333,48 @@ def test_a_long_chain_of_returned_nodes_needs_no_recursion():
     scheduler.validate()
 
 
+def test_an_added_task_may_be_another_call():
+    """It waits for what that call needs, in its lane, and finishes as it does; nothing else of it is left."""
+    scheduler = scheduler_of((), outputs=[0])
+    scheduler.expand(begin(scheduler), [()], [0], 1)
+    assert (scheduler.is_added(0), scheduler.is_added(1)) == (False, True)
+    assert scheduler.renew(begin(scheduler), [()], [0], (2,), 1) == []
+    assert states_of(scheduler) == ["waiting", "waiting", "ready"]
+    scheduler.finish(begin(scheduler), "needed")
+    assert scheduler.take(1) == 1
+    scheduler.consume(1)
+    assert scheduler.renew(1, [], [], (), 0) == []
+    assert scheduler.finish(begin(scheduler), "deep") == [1, 0]
+    assert (scheduler.results, scheduler.renewals) == (["deep", None, None], 2)
+    scheduler.validate()
+
+
+def test_what_a_renewed_task_needs_is_dropped_when_the_run_is_cancelled():
+    """Whether it was there when the task became another call, or not."""
+    scheduler = scheduler_of((), (), (1,), outputs=[0])
+    begin(scheduler)
+    scheduler.finish(begin(scheduler), "there")
+    scheduler.expand(0, [(1,)], [0], 3)
+    assert begin(scheduler) == 3
+    scheduler.consume(3)
+    scheduler.renew(3, [()], [0], (1, 4), 0)
+    scheduler.finish(begin(scheduler), "new")
+    scheduler.cancel()
+    assert states_of(scheduler) == ["cancelled", "released", "cancelled", "cancelled", "released"]
+    scheduler.validate()
+
+
+def test_a_task_that_becomes_a_call_of_what_has_failed_fails_with_it():
+    """So does all that waits for it."""
+    scheduler = scheduler_of((), (), (1,), outputs=[0, 2])
+    scheduler.expand(begin(scheduler), [()], [0], 3)
+    running = begin(scheduler)
+    scheduler.fail(begin(scheduler))
+    assert scheduler.renew(running, [], [], (1,), 0) == [3, 0]
+    assert scheduler.behind == dict.fromkeys(range(4), 1)
+    scheduler.validate()
+
+
 @pytest.mark.parametrize(
     ("attribute", "task", "value", "complaint"),
     [

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from tests.graph.model import LANES, Pair
 
-KINDS = ["take", "consume", "finish", "fail", "cancel", "stop", "give_up", "expand", "refuse"]
+KINDS = ["take", "consume", "finish", "fail", "cancel", "stop", "give_up", "expand", "renew", "refuse"]
 KINDS += ["take_ahead", "untake", "untake_behind", "postpone", "go_on", "revive"]
 KINDS += ["keep", "let_go", "withdraw"]
 
@@ -89,6 +89,18 @@ class Machine(RuleBasedStateMachine):
         lazy = data.draw(st.sets(st.sampled_from(range(first, first + count)))) if count else set()
         pair.expand(task, new, lanes, root, lazy)
 
+    @can("renew")
+    @rule(data=st.data(), count=st.integers(0, 3))
+    def renew(self, data, count):
+        """Let any task that was added return a new node."""
+        pair = self.pair
+        first, nameable = len(pair.dependencies), pair.nameable()
+        new = [drawn_dependencies(data, [*nameable, *range(first, first + each)]) for each in range(count)]
+        lanes = data.draw(st.lists(st.sampled_from(LANES), min_size=count, max_size=count))
+        own = drawn_dependencies(data, [*nameable, *range(first, first + count)])
+        lane = data.draw(st.sampled_from(LANES))
+        pair.renew(drawn(data, pair.can_be_renewed()), new, lanes, own, lane)
+
     @can("postpone")
     @rule(data=st.data())
     def postpone(self, data):
@@ -165,7 +177,12 @@ TestMachine = Machine.TestCase
 TestMachine.settings = settings(max_examples=150, stateful_step_count=60)
 
 
-def random_history(seed, pair_of=Pair):
+WEIGHTS = {"take": 6, "take_ahead": 4, "consume": 6, "finish": 5, "stop": 5}
+WEIGHTS |= {"fail": 0.3, "expand": 1, "renew": 2, "cancel": 0.2, "go_on": 2}
+GROWING = {**WEIGHTS, "expand": 6, "renew": 20, "cancel": 0.05}
+
+
+def random_history(seed, pair_of=Pair, weights=WEIGHTS):
     """Drive a larger random graph to its end by random events; return the log of them."""
     dice = random.Random(seed)
     count = dice.randint(1, 40)
@@ -175,8 +192,6 @@ def random_history(seed, pair_of=Pair):
     holders = dice.sample(range(count), dice.randint(0, count // 2))
     lazy = dice.sample(range(count), dice.randint(0, count // 3))
     pair = pair_of(dependencies, lanes, outputs, holders, lazy, holds_inputs=dice.random() < 0.4)
-    weights = {"take": 6, "take_ahead": 4, "consume": 6, "finish": 5, "stop": 5}
-    weights |= {"fail": 0.3, "expand": 1, "cancel": 0.2, "go_on": 2}
     for _ in range(150):
         events = pair.possible()
         (event,) = dice.choices(events, [weights.get(event, 1) for event in events])
@@ -218,6 +233,12 @@ def happen(dice, pair, event):
         root = dice.choice([*nameable, *range(first, first + count)])
         lazy = {first + each for each in range(count) if dice.random() < 0.2}
         pair.expand(dice.choice(taken), new, [dice.choice(LANES) for _ in new], root, lazy)
+    elif event == "renew":
+        first, nameable, count = len(pair.dependencies), pair.nameable(), dice.randint(0, 3)
+        new = [some(dice, [*nameable, *range(first, first + each)]) for each in range(count)]
+        own, lane = some(dice, [*nameable, *range(first, first + count)]), dice.choice(LANES)
+        task = dice.choice(sorted(pair.can_be_renewed()))
+        pair.renew(task, new, [dice.choice(LANES) for _ in new], own, lane)
     else:
         getattr(pair, event)(dice.choice(taken))
 
@@ -231,6 +252,12 @@ def some(dice, tasks):
 def test_larger_random_graphs_agree_with_the_model(seed):
     """Graphs of up to 40 tasks that grow, fail and are cancelled agree with the model at every step."""
     random_history(seed)
+
+
+@pytest.mark.parametrize("seed", range(100, 160))
+def test_graphs_that_grow_agree_with_the_model(seed):
+    """Most calls return further nodes, also those that were returned themselves."""
+    random_history(seed, weights=GROWING)
 
 
 def test_the_same_events_give_the_same_answers():
@@ -251,5 +278,8 @@ def test_the_same_events_give_the_same_answers():
 
 def test_every_kind_of_event_is_tried():
     """The random histories hold every event there is, refused circles included."""
-    kinds = {event[0] for seed in range(20) for event in random_history(seed) if event}
+    histories = [
+        random_history(seed, weights=weights) for seed in range(20) for weights in (WEIGHTS, GROWING)
+    ]
+    kinds = {event[0] for history in histories for event in history if event}
     assert kinds == {*KINDS}

@@ -13,7 +13,8 @@ import cloudpickle
 import pytest
 
 import asyncgraph
-from asyncgraph import compute, delayed
+from asyncgraph import Retry, compute, delayed
+from asyncgraph._graph.function import Function
 from asyncgraph._lazy import pickling
 from tests.lazy.functions import Account, Scaler, add, decorated, fetch, inc, plain, renamed
 
@@ -100,6 +101,19 @@ async def test_functions_travel_by_name(module):
         assert copied._function.call is node._function.call
         assert repr(copied._function) == repr(node._function)
         assert await copied == await node
+
+
+def test_the_options_of_a_function_travel():
+    """All of them: what a worker process returns is run as it says."""
+    retry = Retry(3, on=OSError)
+    made = [
+        delayed(abs, retries=retry, timeout=5, abandon_on_cancel=True, nout=2, name="other"),
+        delayed(abs, executor="process", retries_on_crash=2, isolate=True),
+    ]
+    for function in made:
+        before, after = function.function, pickle.loads(pickle.dumps(function(-1)))._function
+        for option in set(Function.__slots__) - {"durations"}:
+            assert getattr(after, option) == getattr(before, option)
 
 
 def test_a_name_that_is_gone_is_an_error():

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Mapping
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
 
-from asyncgraph import Runtime, compute, delayed
+from asyncgraph import Retry, Runtime, compute, delayed, start
 from asyncgraph.errors import SerializationError
 
 EXECUTORS = ["loop", "thread", "process"]
+LANES = ["coroutine", *EXECUTORS]
 
 user: ContextVar[Any] = ContextVar("user")
 tenant: ContextVar[Any] = ContextVar("tenant", default="nobody")
+bound: ContextVar[Mapping[str, Any]] = ContextVar("bound", default=MappingProxyType({}))
 hidden: dict[str, ContextVar[Any]] = {"colour": ContextVar("colour", default="none")}
 
 
@@ -58,6 +63,60 @@ def bind_more(key: str) -> dict[str, Any]:
     return get_contextvars()
 
 
+def bind(**values: Any) -> None:
+    """Bind more to what logs show, as structlog does: what others have is another dictionary."""
+    bound.set({**bound.get(), **values})
+
+
+def unbind(*names: str) -> None:
+    """The other way round."""
+    bound.set({name: value for name, value in bound.get().items() if name not in names})
+
+
+def show() -> dict[str, Any]:
+    """What logs show."""
+    return dict(bound.get())
+
+
+def rebind(step: str, *_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What logs show before and after something else is bound."""
+    before = show()
+    unbind("user")
+    bind(step=step)
+    return before, show()
+
+
+async def rebind_later(step: str, *_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The same, while others do so, too."""
+    before, _ = rebind(step)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return before, show()
+
+
+def bind_and_fail(path: str) -> dict[str, Any]:
+    """Succeed when called again; what is bound until then is of no use."""
+    seen = show()
+    bind(attempt="the first")
+    with open(path, "a") as stream:
+        if not stream.tell():
+            stream.write("x")
+            raise ConnectionError
+    return seen
+
+
+async def bind_and_fail_later(path: str) -> dict[str, Any]:
+    """The same as a coroutine."""
+    return bind_and_fail(path)
+
+
+def on(lane: str, name: str, **options: Any) -> Any:
+    """One of the functions above in a lane; coroutine functions end in `_later`."""
+    if lane == "coroutine":
+        return delayed(globals()[f"{name}_later"], **options)
+    return delayed(globals()[name], executor=lane, **options)
+
+
 def lasting(function: Any, seconds: float = 1e-5) -> Any:
     """The function as a process node that is known to be short, so that many go to a worker together."""
     made = delayed(executor="process")(function)
@@ -79,6 +138,52 @@ async def test_what_structlog_has_bound_is_seen_and_what_a_node_binds_is_its_own
     assert seen[:2] == [{"request_id": "r-1", "step": "a"}, {"request_id": "r-1", "step": "b"}]
     assert seen[2] == {"request_id": "r-1"}
     assert get_contextvars() == {"request_id": "r-1"}
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_what_is_bound_goes_down_and_neither_sideways_nor_up(lane: str) -> None:
+    """Each node sees what its caller has bound by then, and nothing that nodes beside and before it have."""
+    function = on(lane, "rebind")
+    async with Runtime(processes=1, context=[bound]):
+        bind(request="r-1", user="anna", secret="x")
+        unbind("secret")
+        beside = [function(step) for step in "abc"]
+        run = start([*beside, function("d", *beside)])
+        bind(request="r-2")
+        unbind("user")
+        seen = await run
+        later = await function("e")
+    before = {"request": "r-1", "user": "anna"}
+    assert seen == [(before, {"request": "r-1", "step": step}) for step in "abcd"]
+    assert later == ({"request": "r-2"}, {"request": "r-2", "step": "e"})
+    assert show() == {"request": "r-2"}
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_a_run_inside_a_node_sees_what_the_node_has_bound(lane: str) -> None:
+    """Down to worker processes, and the node sees nothing of what is bound there."""
+
+    @delayed
+    async def outer(name: str) -> Any:
+        bind(outer=name)
+        seen = await on(lane, "rebind")("inner")
+        return seen, show()
+
+    async with Runtime(processes=1, threads=1, concurrency=1, context=[bound]):
+        bind(user="anna")
+        results = await compute([outer(name) for name in "ab"])
+    for name, ((before, after), own) in zip("ab", results, strict=True):
+        assert before == own == {"user": "anna", "outer": name}
+        assert after == {"outer": name, "step": "inner"}
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_an_attempt_sees_nothing_of_those_before(lane: str, tmp_path: Any) -> None:
+    """A call that is made again finds the context that the first one found."""
+    async with Runtime(processes=1, context=[bound]):
+        bind(user="anna")
+        node = on(lane, "bind_and_fail", retries=Retry(2, backoff=0))(str(tmp_path / "calls"))
+        assert await node == {"user": "anna"}
 
 
 async def test_each_run_has_its_own_values() -> None:

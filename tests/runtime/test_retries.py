@@ -372,9 +372,9 @@ async def test_functions_that_try_again_by_themselves_work_unchanged():
 @pytest.mark.parametrize(
     ("error", "message", "retries"),
     [
-        (TypeError, "retries= takes a number of times, not '3'", "3"),
-        (TypeError, "retries= takes a number of times, not True", True),
-        (ValueError, "retries= takes a number of times of at least 1, not -1", -1),
+        (TypeError, "retries= takes a number of times or a Retry, not '3'", "3"),
+        (TypeError, "retries= takes a number of times or a Retry, not True", True),
+        (ValueError, "retries= takes a number of times of at least 0, not -1", -1),
     ],
 )
 def test_retries_that_cannot_be_right_are_refused(error, message, retries):
