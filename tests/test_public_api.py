@@ -33,6 +33,8 @@ PUBLIC = [
     "compile",
     "compute",
     "delayed",
+    "dump",
+    "dump_on_signal",
     "errors",
     "from_graph",
     "run",
@@ -40,9 +42,10 @@ PUBLIC = [
 ]
 
 # Where options are given; each must be named by the caller.
-TAKES_OPTIONS = ["Runtime", "as_completed", "compile", "compute", "delayed", "start"]
+TAKES_OPTIONS = ["Runtime", "as_completed", "compile", "compute", "delayed", "dump", "start"]
 METHODS_WITH_OPTIONS = [
     ("Delayed", "compute"),
+    ("Run", "dump"),
     ("Run", "resume"),
     ("Runtime", "compute"),
     ("Runtime", "start"),
