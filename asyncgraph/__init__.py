@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from asyncgraph._lazy.handwritten import from_graph
     from asyncgraph._lazy.node import Delayed
     from asyncgraph._lazy.resource import resource
+    from asyncgraph._runtime.dump import dump, dump_on_signal
     from asyncgraph._runtime.front import compute, run, start
     from asyncgraph._runtime.remains import Failure
     from asyncgraph._runtime.run import Run
@@ -34,6 +35,8 @@ __all__ = [
     "compile",
     "compute",
     "delayed",
+    "dump",
+    "dump_on_signal",
     "errors",
     "from_graph",
     "resource",
@@ -58,6 +61,8 @@ _MODULES = {
     "compile": "_lazy.compiled",
     "compute": "_runtime.front",
     "delayed": "_lazy.delayed",
+    "dump": "_runtime.dump",
+    "dump_on_signal": "_runtime.dump",
     "from_graph": "_lazy.handwritten",
     "resource": "_lazy.resource",
     "run": "_runtime.front",

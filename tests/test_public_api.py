@@ -33,6 +33,8 @@ PUBLIC = [
     "compile",
     "compute",
     "delayed",
+    "dump",
+    "dump_on_signal",
     "errors",
     "from_graph",
     "resource",
@@ -42,9 +44,10 @@ PUBLIC = [
 ]
 
 # Where options are given; each must be named by the caller.
-TAKES_OPTIONS = ["Runtime", "as_completed", "compile", "compute", "delayed", "start"]
+TAKES_OPTIONS = ["Runtime", "as_completed", "compile", "compute", "delayed", "dump", "start"]
 METHODS_WITH_OPTIONS = [
     ("Delayed", "compute"),
+    ("Run", "dump"),
     ("Run", "resume"),
     ("Runtime", "compute"),
     ("Runtime", "start"),

@@ -330,6 +330,10 @@ class Scheduler:
         """Whether the task has returned a node, whose result becomes its own."""
         return task in self._aliases
 
+    def sleeps(self, task: int) -> bool:
+        """Whether the task sleeps, as a lazy one does at first."""
+        return task in self._asleep
+
     def missing(self, task: int) -> int:
         """How many dependencies of the task are not finished; one that is listed twice counts twice."""
         return self._missing[task]

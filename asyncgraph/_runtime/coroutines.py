@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 from asyncgraph._graph.node import NO_KWARGS
@@ -13,6 +14,8 @@ from asyncgraph._runtime.deadline import within_timeout
 from asyncgraph._runtime.lanes import COROUTINE
 from asyncgraph._runtime.owner import Owner
 from asyncgraph._runtime.runner import Home, Runner, failure_in, turn
+from asyncgraph._runtime.sightings import Sighting, handed_over
+from asyncgraph._runtime.stacks import place_of_coroutine
 
 __all__ = ["Coroutines"]
 
@@ -123,9 +126,9 @@ class Coroutines:
                 call = self._next()
                 if call is None:
                     return
+                runner.began = began = time.monotonic()
                 runner.task, function, args, kwargs = call
                 del call
-                began = time.monotonic()
                 try:
                     value, error = await function(*args, **kwargs), None
                     owner.nodes[runner.task]._function.durations.add(time.monotonic() - began)
@@ -199,6 +202,24 @@ class Coroutines:
         """The keys of the nodes that are being computed."""
         return [runner.get_name() for runner in self.runners if runner.task is not None]
 
+    def sightings(self) -> list[Sighting]:
+        """Where the nodes are that runners have, or are to have."""
+        nodes, now = self._owner.nodes, time.monotonic()
+        seen = [
+            Sighting(
+                task,
+                nodes[task],
+                "on the loop, running" if _coroutine_of(runner).cr_running else "on the loop, suspended",
+                seconds=now - runner.began,
+                locate=partial(place_of_coroutine, _coroutine_of(runner)),
+            )
+            for runner in self.runners.copy()
+            if (task := runner.task) is not None
+        ]
+        return seen + [
+            handed_over(task, nodes[task], "for a coroutine slot") for task, *_ in self.made.copy()
+        ]
+
     def cancel(self) -> None:
         """Cancel what is running; it is over when the runners have ended."""
         for runner in list(self.runners):
@@ -243,6 +264,10 @@ class Coroutines:
                 _, args, kwargs = prepared
                 return task, call, args, kwargs
         return None
+
+
+def _coroutine_of(runner: Runner) -> Any:
+    return runner.get_coro()
 
 
 async def _awaiting(coroutine: Coroutine[Any, Any, Any]) -> Any:

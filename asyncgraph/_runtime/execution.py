@@ -42,7 +42,8 @@ from asyncgraph._runtime.notes import add_note, describe, not_run, path_to
 from asyncgraph._runtime.owner import Resolved
 from asyncgraph._runtime.planning import done_in, no_output
 from asyncgraph._runtime.remains import Remains
-from asyncgraph._runtime.resources import Resources
+from asyncgraph._runtime.resources import Holding, Resources
+from asyncgraph._runtime.sightings import Sighting
 from asyncgraph._runtime.slices import Slice
 from asyncgraph._runtime.slots import Slots
 from asyncgraph._runtime.stopping import Scope, current, enter, has_stopped, leave, stop_within
@@ -280,6 +281,40 @@ class Execution:
         in_executors = [*in_processes, *self._threads.running()]
         paused = [f"{key_of(self.nodes[task])} (between attempts)" for task in self._attempts.waiting()]
         return sorted([*self._coroutines.running_keys(), *map(key_of, in_executors), *resources, *paused])
+
+    # -- for those who look, from any thread and amid anything
+
+    def sightings(self) -> list[Sighting]:
+        """Where the nodes are that have been begun; not one that the loop is in itself."""
+        parts = self._coroutines, self._threads, self._processes, self._resources, self._way
+        return [each for part in parts if part is not None for each in part.sightings()]
+
+    def holdings(self) -> list[Holding]:
+        """The resources that are open."""
+        return [] if self._resources is None else self._resources.holdings()
+
+    def following(self, most: int) -> list[tuple[Node[Any], list[Node[Any]]]]:
+        """So many at most of the nodes that come next on the straight way, and what each waits for."""
+        return [] if self._way is None or self._way.is_left else self._way.following(most)
+
+    def held(self, lane: int) -> int:
+        """How many slots of the lane it has."""
+        return self._held[lane]
+
+    @property
+    def attempts(self) -> Attempts:
+        """The attempts of its nodes."""
+        return self._attempts
+
+    @property
+    def is_preparing(self) -> bool:
+        """Whether nothing begins yet, because it is being planned."""
+        return self._preparation is not None
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether it is inside a node of another."""
+        return self._is_nested
 
     def counts(self) -> list[int]:
         """How many nodes are in each of the scheduler's states."""

@@ -7,6 +7,7 @@ service without CPU-bound nodes never starts a process.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from functools import partial
@@ -60,6 +61,10 @@ class Lanes:
         loop: The loop they all belong to.
         context: The context variables that calls in worker processes are to see.
         pool_options: What else the executor of worker processes is made with.
+
+    Attributes:
+        context: The same.
+        thread: The thread that the loop ran in when these were made.
     """
 
     # Work that leaves the loop is begun first, so that it goes on while the loop does its own.
@@ -75,6 +80,7 @@ class Lanes:
         **pool_options: Any,
     ) -> None:
         self.context = context
+        self.thread = threading.get_ident()
         self._lanes: dict[int, Lane[Any]] = {
             COROUTINE: Lane(_no_executor, concurrency, loop),
             THREAD: Lane(ThreadExecutor, threads, loop),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -22,6 +23,7 @@ from asyncgraph._graph.scheduler import RUNNING
 from asyncgraph._runtime.arguments import resolve_in_order
 from asyncgraph._runtime.lanes import PROCESS
 from asyncgraph._runtime.owner import Guard, Owner
+from asyncgraph._runtime.sightings import Sighting, handed_over
 from asyncgraph._runtime.slices import Slice
 from asyncgraph.executors.process.job import Job, Step
 from asyncgraph.executors.process.outcomes import loaded
@@ -80,6 +82,26 @@ class Processes:
         """The nodes that are being computed, or will be soon."""
         nodes, state = self._owner.nodes, self._owner.scheduler.state
         return [nodes[task] for job in self._jobs for task in job.tasks if state[task] == RUNNING]
+
+    def sightings(self) -> list[Sighting]:
+        """Where the nodes are that the pool has."""
+        nodes, pool, now = self._owner.nodes, self._owner.lanes[PROCESS].made, time.monotonic()
+        jobs = self._jobs.copy()
+        seen: dict[int, Sighting] = {}
+        for job, call, step, pid, is_ready, since in [] if pool is None else pool.seats():
+            if job not in jobs:
+                continue
+            task = job.tasks[call + step]
+            if since is None:
+                where = f"in line at worker process {pid}" + ("" if is_ready else ", which is starting")
+                seen[task] = handed_over(task, nodes[task], where)
+            else:
+                # A worker does not tell of each step at once.
+                or_later = ", or at what follows it there," if step < len(job.steps) else ""
+                where = f"in worker process {pid}{or_later}"
+                seen[task] = Sighting(task, nodes[task], where, seconds=now - since)
+        waiting = (task for job in jobs for task in job.tasks if task not in seen)
+        return [*seen.values(), *(handed_over(task, nodes[task], "for a worker process") for task in waiting)]
 
     def cancel(self) -> None:
         """Let nothing more begin, and stop what is running; to do so again does no harm."""

@@ -12,20 +12,24 @@ is stopped, are closed one after another, the one that was opened last first.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
+from functools import partial
 from itertools import pairwise
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from asyncgraph._graph.node import Node, key_of
 from asyncgraph._graph.scheduler import FINISHED, RELEASED
 from asyncgraph._runtime.lanes import RESOURCE
 from asyncgraph._runtime.managers import entered, left
 from asyncgraph._runtime.owner import Owner, Resolved
+from asyncgraph._runtime.sightings import Sighting
+from asyncgraph._runtime.stacks import place_of_coroutine
 from asyncgraph._runtime.stopping import has_stopped
 from asyncgraph.executors.base import without_own_frames
 from asyncgraph.executors.loop import failure_on_loop
 
-__all__ = ["Resources"]
+__all__ = ["Holding", "Resources"]
 
 
 class Holder(Owner, Protocol):
@@ -135,7 +139,7 @@ class Resources:
         """A resource has this value, or could not be opened."""
         owner, task = self._owner, keeper.task
         if error is None:
-            keeper.is_open = True
+            keeper.is_open, keeper.began = True, time.monotonic()
         else:
             del self._keepers[task]
             self._over(task)
@@ -242,6 +246,35 @@ class Resources:
         opening = [f"{key} (opening)" for key, keeper in keys.items() if not keeper.is_open]
         return [*opening, *(f"{key} (closing)" for key, keeper in keys.items() if keeper.is_closing)]
 
+    def sightings(self) -> list[Sighting]:
+        """Where the nodes are that are being opened."""
+        now = time.monotonic()
+        return [
+            Sighting(
+                task,
+                self._owner.nodes[task],
+                "on the loop, being opened",
+                seconds=now - keeper.began,
+                locate=partial(place_of_coroutine, keeper.get_coro()),
+            )
+            for task, keeper in self._keepers.copy().items()
+            if not keeper.is_open
+        ]
+
+    def holdings(self) -> list[Holding]:
+        """What is open, or is being closed."""
+        nodes, now = self._owner.nodes, time.monotonic()
+        return [
+            Holding(
+                nodes[task],
+                now - keeper.began,
+                [nodes[each] for each in self._users[task].copy()],
+                is_closing=keeper.is_closing,
+            )
+            for task, keeper in self._keepers.copy().items()
+            if keeper.is_open
+        ]
+
     def cancel(self) -> None:
         """Cancel what is being opened."""
         for keeper in list(self._keepers.values()):
@@ -260,11 +293,28 @@ class Resources:
             keeper.silence()
 
 
+class Holding(NamedTuple):
+    """A resource that is open, for those who look.
+
+    Attributes:
+        node: Its node.
+        seconds: How long it has been open.
+        users: The nodes that use it.
+        is_closing: Whether it is being closed.
+    """
+
+    node: Node[Any]
+    seconds: float
+    users: list[Node[Any]]
+    is_closing: bool
+
+
 class Keeper(asyncio.Task[None]):
     """Opens one resource, waits until it is to be closed, and closes it.
 
     Attributes:
         task: The number of its node.
+        began: When it began to be opened, or was open, by `time.monotonic()`.
         is_open: Whether it has been opened.
         is_closing: Whether it is being closed, or is to be when its turn comes.
         then: The one that is to be closed after this, or None.
@@ -272,6 +322,7 @@ class Keeper(asyncio.Task[None]):
 
     def __init__(self, resources: Resources, task: int, owner: Holder, prepared: Resolved) -> None:
         self.task = task
+        self.began = time.monotonic()
         self.is_open = self.is_closing = False
         self.then: Keeper | None = None
         self._resources = resources

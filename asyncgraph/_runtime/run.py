@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TextIO, TypeVar
 
 from asyncgraph._graph.arguments import Template
 from asyncgraph._graph.node import Node
@@ -162,6 +162,47 @@ class Run(Generic[T_co]):
             seconds=(self._ended or time.monotonic()) - self._began,
         )
 
+    def dump(self, *, file: TextIO | None = None) -> None:
+        """Write what the run is at: what runs where and since when, and what each waiting node waits for.
+
+        First comes a line with its state, its age in seconds, and how many nodes are in each state. Then come
+        the nodes that are running, with the lines that they are at and that they were built at; those that
+        have been handed to a thread or worker process and have not begun; those between two attempts; those
+        that wait for a slot; and those that wait for others. Of long lists the beginning is shown.
+
+        It may be called at any time and from any thread, and changes nothing. What is said of worker
+        processes is what this process has last heard of them. Of a plain function that is blocking the loop
+        it may not be known since when.
+
+        Args:
+            file: Where to; by default `sys.stderr`.
+
+        Raises:
+            Exception: What `file` raises. Writing to `sys.stderr` raises nothing.
+
+        Example:
+            >>> import asyncio, sys
+            >>> from asyncgraph import delayed, start
+            >>> @delayed
+            ... async def fetch(url):
+            ...     await asyncio.sleep(3600)
+            >>> run = start(delayed(len, executor="loop")(fetch("/home")))
+            >>> await asyncio.sleep(0)
+            >>> run.dump(file=sys.stdout)
+            Run of len-1: running for ... s; 2 nodes: 1 running, 1 waiting
+              running:
+                fetch-1: on the loop, suspended for ... s
+                  at ...
+                  built at ...
+              waiting:
+                len-1: for fetch-1 (running)
+            >>> run.cancel()
+            True
+        """
+        from asyncgraph._runtime.writing import write
+
+        write(self.description(), file)
+
     @property
     def results(self) -> Mapping[Node[Any], Any]:
         """The values that there are by now, by node.
@@ -253,6 +294,30 @@ class Run(Generic[T_co]):
         return f"<Run {state}, {statistics.finished} of {statistics.nodes} nodes finished>"
 
     # -- for the layers above
+
+    def description(self) -> str:
+        """What `dump` writes."""
+        from asyncgraph._runtime.description import description_of
+
+        return description_of(self._requested, self._state(), self.statistics, self._execution)
+
+    @property
+    def age(self) -> float:
+        """How long ago it was begun, in seconds."""
+        return time.monotonic() - self._began
+
+    def _state(self) -> str:
+        """Whether it goes on, for a text in which its age follows."""
+        execution = self._execution
+        if self._over.done():
+            return "over after"
+        if execution.is_over or self._loop.is_closed():
+            return "left behind by its loop, which is closed, since"
+        if execution.is_stopping:
+            reason = execution.failure or self._interruption
+            why = "" if reason is None else f" because of {type(reason).__qualname__}"
+            return f"stopping{why} after"
+        return "running for"
 
     async def outcome(self) -> tuple[Any, BaseException | None]:
         """Wait until the run is over; `(value, None)` or `(None, error)`.

@@ -58,6 +58,7 @@ class Runner(asyncio.Task[None]):
 
     Attributes:
         task: The number of the node that it runs, or None between two.
+        began: When that began, or a little before, by `time.monotonic()`; for those who look.
         has_slot: Whether it has a slot for coroutines.
         has_begun: To be set by `main` when it begins.
         was_cancelled: Whether anybody has called `cancel`, also if that has been taken back since.
@@ -66,10 +67,11 @@ class Runner(asyncio.Task[None]):
     """
 
     # No __dict__: as many of these are alive as coroutines are suspended.
-    __slots__ = ("context", "has_begun", "has_slot", "home", "task", "was_cancelled")
+    __slots__ = ("began", "context", "has_begun", "has_slot", "home", "task", "was_cancelled")
 
     def __init__(self, main: Coroutine[Any, Any, None], home: Home) -> None:
         self.task: int | None = None
+        self.began: float
         self.has_slot = False
         self.has_begun = False
         self.was_cancelled = False

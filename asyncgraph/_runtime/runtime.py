@@ -30,7 +30,7 @@ from asyncgraph._runtime.run import Run, compute
 from asyncgraph.errors import RuntimeClosedError
 from asyncgraph.executors.base import Executor, usable_cores
 
-__all__ = ["Runtime", "check_options", "check_request", "current_runtime", "running_loop"]
+__all__ = ["Runtime", "check_options", "check_request", "current_runtime", "going_on", "running_loop"]
 
 # Coroutines at once: a quarter of the 1 024 open files that systems usually allow, so that each may have a
 # connection and more; and few enough that a graph of 100 000 downloads does not hold all their results.
@@ -325,6 +325,15 @@ def current_runtime(given: Runtime | None) -> Runtime:
     if entered is not None and entered.loop is loop:
         return entered
     return _default_of(loop)
+
+
+def going_on() -> list[Run[Any]]:
+    """The runs of this process that are not over, on all loops.
+
+    Raises:
+        RuntimeError: A runtime was made meanwhile in another thread.
+    """
+    return [run for runtime in list(_open) for run in runtime._runs.copy() if not run.done()]
 
 
 # -- default runtimes, and the end of all

@@ -9,6 +9,7 @@ a scheduler of what has been done so far, and goes on with that.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -147,7 +148,8 @@ class Straight:
         base, own, has_variables = self.context, runner.context, runner.home.has_user_variables
         runners, count, has_threads = walkers.runners, len(nodes), self._has_threads
         is_tree, value_of = self._last_uses is None, self._value_of
-        left, stride, looked = 0, 1, clock()
+        left, stride = 0, 1
+        runner.began = looked = clock()
         until: float | None = None
         suspended: Function | None = None
         is_covered, is_alone = False, True
@@ -177,7 +179,8 @@ class Straight:
                         if stride < _LONGEST_STRIDE:
                             stride *= 2
                         left = stride
-                    looked, is_covered, position = now, False, self.position
+                    runner.began = looked = now
+                    is_covered, position = False, self.position
                     is_alone = (
                         len(runners) == 1
                     )  # until the next look: others come when this one is suspended
@@ -273,6 +276,7 @@ class Stretch:
         last: Once the thread is through, the number of the last node that it computed; -1 if none.
         outcome: The value and error of that node.
         is_usual: Whether that was a value like any other, and the way can go on.
+        thread: The thread, once it has begun; for those who look.
     """
 
     def __init__(self, straight: Straight, functions: Collection[Function]) -> None:
@@ -299,13 +303,16 @@ class Stretch:
         self.last = -1
         self.outcome: _Outcome = None, None
         self.is_usual = True
+        self.thread: threading.Thread | None = None
+        self._began: float | None = None
 
     def __call__(self) -> None:
         """Compute the nodes, in the thread; stop at the first that is unusual."""
         straight, pending = self._straight, self._pending
         nodes, values, copy = straight.nodes, straight.values, straight.context.copy
         position, value = -1, None
-        began = time.perf_counter()
+        self.thread = threading.current_thread()
+        self._began = began = time.perf_counter()
         while pending:
             try:
                 position = pending.popleft()
@@ -333,6 +340,10 @@ class Stretch:
         self.last = position
         if position >= 0:
             self._measure((time.perf_counter() - began) / (position + 1 - self.first))
+
+    def seconds(self) -> float | None:
+        """How long the call that it is at has taken, and all before it, which are tiny; None before that."""
+        return None if self._began is None else time.perf_counter() - self._began
 
     @property
     def count(self) -> int:

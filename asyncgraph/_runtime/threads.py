@@ -20,6 +20,7 @@ from asyncgraph._graph.scheduler import RUNNING
 from asyncgraph._runtime.coroutines import Coroutines
 from asyncgraph._runtime.lanes import THREAD
 from asyncgraph._runtime.owner import Guard, Owner
+from asyncgraph._runtime.sightings import DONE, Sighting, handed_over, in_thread
 from asyncgraph._runtime.slices import Slice
 from asyncgraph._runtime.watched import Watched, is_watched
 from asyncgraph._runtime.window import (
@@ -95,6 +96,24 @@ class Threads:
         """The nodes that are being computed."""
         jobs = [shift.job for shift in self._shifts]
         return [*(job.node for job in jobs if job is not None), *(each.node for each in self._alone.values())]
+
+    def sightings(self) -> list[Sighting]:
+        """Where the nodes are that threads have, or are to have."""
+        seen = {
+            job.task: in_thread(job.task, job.node, shift.thread, shift.seconds())
+            for shift in self._shifts.copy()
+            if (job := shift.job) is not None
+        }
+        for task, job in self._jobs.copy().items():
+            if task not in seen or job.is_done:
+                seen[task] = handed_over(task, job.node, DONE if job.is_done else "for a thread, in line")
+        for task, call in self._alone.copy().items():
+            told = ", told to stop" if isinstance(call, Watched) and call.is_stopping else ""
+            if call.outcomes:
+                seen[task] = handed_over(task, call.node, DONE)
+            else:
+                seen[task] = in_thread(task, call.node, call.thread, call.seconds(), told)
+        return list(seen.values())
 
     def hand(self, work: Callable[[], None], deliver: Callable[[BaseException | None], None]) -> None:
         """Hand something else to a thread, with the slot that has been claimed.

@@ -46,6 +46,7 @@ class Watched:
         outcomes: Its value and error, once there are any.
         is_stopping: Whether its time is up, or it was abandoned.
         has_ended: Whether its thread is through with it.
+        thread: The thread, once it has begun.
         outer: The execution.
         loop: Its loop.
     """
@@ -58,7 +59,6 @@ class Watched:
         "_is_abandoned",
         "_key",
         "_prepared",
-        "_thread",
         "_timer",
         "has_ended",
         "is_stopping",
@@ -66,6 +66,7 @@ class Watched:
         "node",
         "outcomes",
         "outer",
+        "thread",
     )
 
     def __init__(self, node: Node[Any], prepared: Resolved, owner: Owner) -> None:
@@ -81,7 +82,7 @@ class Watched:
         self._context: Context | None = owner.context.copy()
         self._context.run(current.set, self)
         self._began: float | None = None
-        self._thread: threading.Thread | None = None
+        self.thread: threading.Thread | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deliver: Deliver
         self._is_abandoned = False
@@ -91,11 +92,15 @@ class Watched:
         """Whether nobody waits for it when it is to stop."""
         return self._function.is_abandonable
 
+    def seconds(self) -> float | None:
+        """For how long the call has been going on; None before it has begun."""
+        return None if self._began is None else time.monotonic() - self._began
+
     # -- in the thread
 
     def __call__(self) -> None:
         """Make the call, unless it has been abandoned before."""
-        self._thread = threading.current_thread()
+        self.thread = threading.current_thread()
         try:
             function, args, kwargs = self._prepared.pop()
         except IndexError:
@@ -153,7 +158,7 @@ class Watched:
         self.stop()
         with contextlib.suppress(IndexError):
             self._prepared.pop()  # it does not begin any more
-        thread = self._thread
+        thread = self.thread
         if thread is not None:
             executor.let_go(thread)
 

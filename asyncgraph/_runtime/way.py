@@ -19,6 +19,7 @@ from asyncgraph._runtime.coroutines import Coroutines
 from asyncgraph._runtime.lanes import COROUTINE, INLINE, THREAD
 from asyncgraph._runtime.owner import Owner
 from asyncgraph._runtime.runner import Runner
+from asyncgraph._runtime.sightings import DONE, Sighting, handed_over, in_thread
 from asyncgraph._runtime.straight import Straight, Stretch, are_tiny
 from asyncgraph._runtime.threads import PATIENCE, Threads
 from asyncgraph._runtime.urgency import may_be_urgent
@@ -124,6 +125,29 @@ class Way:
             return position, running, left - running
         running = len(self._running())
         return position - running, running, left
+
+    def sightings(self) -> list[Sighting]:
+        """Where the node is that a thread is at, if one is; of others the runners know."""
+        stretch, nodes = self._stretch, self._straight.nodes
+        task = None if stretch is None else stretch.at
+        if stretch is None or task is None:
+            return []
+        if stretch.last >= 0:
+            return [handed_over(stretch.last, nodes[stretch.last], DONE)]
+        return [in_thread(task, nodes[task], stretch.thread, stretch.seconds())]
+
+    def following(self, most: int) -> list[tuple[Node[Any], list[Node[Any]]]]:
+        """The next nodes, and which of those that each needs have no value yet; so many at most."""
+        straight = self._straight
+        nodes, first = straight.nodes, straight.position + (self._stretch is not None)
+        following = nodes[first : first + most]
+        # Whatever a node needs comes before it.
+        missing = {*following, *(nodes[seen.task] for seen in self.sightings())}
+        missing.update(nodes[task] for task in self._running())
+        return [
+            (node, [each for each in dict.fromkeys(node._dependencies) if each in missing])
+            for node in following
+        ]
 
     # -- on the loop
 
@@ -291,7 +315,8 @@ class Way:
         return begun, running
 
     def _running(self) -> list[int]:
-        return [runner.task for runner in self._coroutines.runners if runner.task is not None]
+        runners = self._coroutines.runners.copy()
+        return [task for runner in runners if (task := runner.task) is not None]
 
     def _forget_values(self) -> None:
         if self._stretch is None:  # a thread that is at it needs them

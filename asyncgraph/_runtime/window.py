@@ -201,19 +201,28 @@ class Shift:
     Attributes:
         job: What it is doing.
         has_begun: Whether the thread has come.
+        thread: The thread; for those who look.
+        began: When what it is doing began, by `time.perf_counter()`; likewise.
     """
 
-    __slots__ = ("_window", "has_begun", "job")
+    __slots__ = ("_window", "began", "has_begun", "job", "thread")
 
     def __init__(self, window: Window) -> None:
         self._window = window
         self.job: Job | None = None
         self.has_begun = False
+        self.thread: threading.Thread | None = None
+        self.began: float | None = None
 
     def __call__(self) -> None:
         """Work, in the thread."""
+        self.thread = threading.current_thread()
         self.has_begun = True
         self._window.work(self)
+
+    def seconds(self) -> float | None:
+        """For how long it has been doing what it is doing."""
+        return None if self.began is None else time.perf_counter() - self.began
 
 
 class Window:
@@ -343,7 +352,7 @@ class Window:
             value, error = None, None
             try:
                 args, kwargs = job.arguments()
-                began = clock()
+                shift.began = began = clock()
                 value = copy().run(function.call, *args, **kwargs)
                 meter.add(function, clock() - began)
                 is_usual = type(value) in ATOMS or not issubclass(type(value), UNUSUAL)
@@ -437,25 +446,33 @@ class Alone:
     Attributes:
         node: The node.
         outcomes: Its value and error, once there are any.
+        thread: The thread, once it has begun; for those who look.
     """
 
-    __slots__ = ("_context", "_prepared", "node", "outcomes")
+    __slots__ = ("_began", "_context", "_prepared", "node", "outcomes", "thread")
 
     def __init__(self, node: Node[Any], prepared: Resolved, context: Context) -> None:
         self.node = node
         self.outcomes: list[tuple[Any, BaseException | None]] = []
+        self.thread: threading.Thread | None = None
         self._prepared: Resolved | None = prepared
         self._context = context
+        self._began: float | None = None
 
     def __call__(self) -> None:
         """Make the call, in the thread."""
+        self.thread = threading.current_thread()
         assert self._prepared is not None
         function, args, kwargs = self._prepared
         self._prepared = None
-        began = time.perf_counter()
+        self._began = began = time.perf_counter()
         try:
             self.outcomes.append((self._context.run(function.call, *args, **kwargs), None))
         except BaseException as error:
             self.outcomes.append((None, failure_in_thread(error, key_of(self.node), self._context)))
         function.durations.add(time.perf_counter() - began)
         del self, args, kwargs  # see `Window.work`
+
+    def seconds(self) -> float | None:
+        """For how long the call has been going on; None before it has begun."""
+        return None if self._began is None else time.perf_counter() - self._began

@@ -16,6 +16,7 @@ from asyncgraph.errors import NodeExitedError, NodeTimeoutError
 from asyncgraph.executors.safe_text import safe_repr
 
 __all__ = [
+    "PACKAGE",
     "Call",
     "Deliver",
     "Executor",
@@ -29,7 +30,8 @@ __all__ = [
 Deliver = Callable[[Any, BaseException | None], None]
 
 # Without pathlib, which takes 2 ms to import.
-_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+"""What the paths of asyncgraph's own modules begin with."""
 
 
 class Call:
@@ -136,7 +138,7 @@ def timed_out(key: str, seconds: float, then: str = "") -> NodeTimeoutError:
 def without_own_frames(error: BaseException) -> BaseException:
     """Drop asyncgraph's own frames from the top of the traceback, so that the user's come first."""
     traceback: TracebackType | None = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(PACKAGE):
         traceback = traceback.tb_next
     # Not `error.__traceback__ = traceback`, which a frozen dataclass that is an exception refuses.
     return BaseException.with_traceback(error, traceback)

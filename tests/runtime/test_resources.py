@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import operator
 import random
+import re
 import threading
 
 import pytest
@@ -582,3 +584,31 @@ def assert_all_closed(log):
     for number in range(4):
         assert log.count(f"open r{number}") == log.count(f"close r{number}")
     log.clear()
+
+
+async def test_a_dump_tells_of_them(log):
+    """What is being opened and at which line, what is open for whom, and what sleeps."""
+
+    @contextlib.asynccontextmanager
+    async def slow():
+        await asyncio.get_running_loop().create_future()
+        yield
+
+    @delayed
+    async def forever(*_):
+        await asyncio.get_running_loop().create_future()
+
+    a, b = log.resource("a"), log.resource("b")
+    waiting = forever()
+    run = start([forever(a), log.use(resource(slow)), log.use(b, waiting)])
+    while "open a" not in log or run.statistics().running < 3:
+        await asyncio.sleep(0)
+    text = io.StringIO()
+    run.dump(file=text)
+    run.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await run
+    sections = text.getvalue()
+    assert re.search(r"slow-\d+: on the loop, being opened for \S+ s\n      at .*, in slow\n", sections)
+    assert re.search(r"  open:\n    opened-\d+: open for \S+ s, used by forever-\d+\n", sections)
+    assert re.search(r"    opened-\d+: for a node that needs nothing else\n", sections)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import math
 import signal
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import Context
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from asyncgraph.errors import WorkerCrashedError, WorkerStartError
 from asyncgraph.executors.process.connections import Connector
@@ -23,7 +24,7 @@ from asyncgraph.executors.process.payload import Part, Payload
 from asyncgraph.executors.process.shipping import Shipped
 from asyncgraph.executors.process.spawn import WorkerProcess
 
-__all__ = ["Segment", "Worker"]
+__all__ = ["Seat", "Segment", "Worker"]
 
 # Seconds: how long a worker may take to say hello, and the first and the longest pause between two
 # looks at whether it has ended.
@@ -69,6 +70,26 @@ class Segment:
         return first
 
 
+class Seat(NamedTuple):
+    """Where a call is, as far as this process has heard.
+
+    Attributes:
+        job: Its job.
+        call: Which call of the job it is.
+        step: How many steps of it have been passed.
+        pid: The process id of its worker.
+        is_ready: Whether the worker has started up.
+        since: When the worker came to it, by `time.monotonic()`; None if it has not yet.
+    """
+
+    job: Job
+    call: int
+    step: int
+    pid: int
+    is_ready: bool
+    since: float | None
+
+
 class Worker:
     """A worker process and the calls that it has.
 
@@ -87,6 +108,7 @@ class Worker:
         looks: How often it has been looked at since anything has come of its calls.
         records: What it has written and nobody has read yet.
         idle_since: When it had nothing more to do, on the loop's clock.
+        since: When it came to its first call, as far as has been heard, by `time.monotonic()`.
         timer: Strikes when it has not said hello, and then when its first call has run for too long.
         watched: The call, and the step of it, whose time is being watched.
         was_killed: Whether the pool has killed it.
@@ -118,6 +140,7 @@ class Worker:
         self.looks = 0
         self.records: deque[tuple[int, Any]] = deque()
         self.idle_since = 0.0
+        self.since = 0.0
         self.watched: tuple[Segment, int] | None = None
         self.was_killed = self.is_closed = False
         self._loop = loop
@@ -145,6 +168,8 @@ class Worker:
         """Hand it calls."""
         job, first, count = segment.job, self.given, len(segment)
         may_forget = not self.segments
+        if not self.segments:
+            self.since = time.monotonic()
         self.segments.append(segment)
         self.count += count
         self.given += count
@@ -219,6 +244,15 @@ class Worker:
                 return segment
         return None
 
+    def seats(self) -> Iterator[Seat]:
+        """Where its calls are; for any thread, and nothing is read for it."""
+        since = self.since if self.is_ready else None
+        for segment in self.segments.copy():
+            step = segment.step
+            for index in range(segment.start, segment.stop):
+                yield Seat(segment.job, index, step, self.process.pid, self.is_ready, since)
+                step, since = 0, None
+
     def _cut_off(self, count: int) -> list[Segment]:
         """Its last so many calls, which it has no more."""
         taken: deque[Segment] = deque()
@@ -240,11 +274,18 @@ class Worker:
         self._see_whether_empty()
         return taken
 
+    def pass_step(self) -> None:
+        """A step of its first call is over."""
+        self.segments[0].step += 1
+        self.since = time.monotonic()
+        self.looks = 0
+
     def pass_by(self, count: int) -> None:
         """So many calls of the first segment are over."""
         first = self.segments[0]
         first.start += count
         first.step = 0
+        self.since = time.monotonic()
         self.count -= count
         self.seconds -= (first.job.seconds or 0.0) * count
         if first.start == first.stop:
@@ -292,6 +333,7 @@ class Worker:
     def greet(self) -> None:
         """Its hello has come: from now on it takes calls."""
         self.is_ready = True
+        self.since = time.monotonic()
         self.stop_timer()
 
     def kill(self) -> None:

@@ -31,7 +31,7 @@ from asyncgraph.executors.base import failure_of
 from asyncgraph.executors.process import verdicts
 from asyncgraph.executors.process.connections import Connector, connector_for
 from asyncgraph.executors.process.frames import ATOM, ERROR, HELLO, METER, PASSED, PAYLOAD, PICKLE, REFUSED
-from asyncgraph.executors.process.handle import Segment, Worker
+from asyncgraph.executors.process.handle import Seat, Segment, Worker
 from asyncgraph.executors.process.job import Job
 from asyncgraph.executors.process.loading import Loading, is_to_be_loaded_apart
 from asyncgraph.executors.process.memory import resident_bytes
@@ -199,6 +199,11 @@ class ProcessExecutor:
         for worker in (*self._workers, *self._dying):
             segments += worker.segments
         return {*(segment.job for segment in segments), *self._sharing.jobs(), *self._loading.jobs()}
+
+    def seats(self) -> list[Seat]:
+        """Where the calls are that workers have, as far as has been heard; for any thread."""
+        workers = *self._workers.copy(), *self._dying.copy()
+        return [seat for worker in workers for seat in worker.seats()]
 
     def _take_out(self, jobs: set[Job], segments: Iterable[Segment]) -> None:
         """Of these segments, cancel those of these jobs; the others wait for a worker."""
@@ -423,8 +428,7 @@ class ProcessExecutor:
         if kind == PASSED:
             if step >= len(job.steps):
                 return False
-            segment.step += 1
-            worker.looks = 0
+            worker.pass_step()
             job.passed(step)
             return True
         if kind == REFUSED:
