@@ -223,7 +223,8 @@ class Coroutines:
     def cancel(self) -> None:
         """Cancel what is running; it is over when the runners have ended."""
         for runner in list(self.runners):
-            if runner.task is not None:
+            # Once: at the end of the loop asyncio has done so, and a second one would cut cleaning up short.
+            if runner.task is not None and not runner.was_shut_down:
                 runner.cancel()
 
     def forget_ended(self) -> None:

@@ -278,7 +278,7 @@ class Resources:
     def cancel(self) -> None:
         """Cancel what is being opened."""
         for keeper in list(self._keepers.values()):
-            if not keeper.is_open:
+            if not (keeper.is_open or keeper.was_shut_down):  # see `Coroutines.cancel`
                 keeper.cancel()
 
     def cut_short(self) -> None:
@@ -318,6 +318,7 @@ class Keeper(asyncio.Task[None]):
         is_open: Whether it has been opened.
         is_closing: Whether it is being closed, or is to be when its turn comes.
         then: The one that is to be closed after this, or None.
+        was_shut_down: Whether it was cancelled while the loop stood still, as `asyncio.run` does at its end.
     """
 
     def __init__(self, resources: Resources, task: int, owner: Holder, prepared: Resolved) -> None:
@@ -326,7 +327,7 @@ class Keeper(asyncio.Task[None]):
         self.is_open = self.is_closing = False
         self.then: Keeper | None = None
         self._resources = resources
-        self._has_begun = self._was_cancelled = False
+        self._has_begun = self._was_cancelled = self.was_shut_down = False
         self._is_told = False
         self._failure: BaseException | None = None
         self._may_close: asyncio.Future[None] = owner.loop.create_future()
@@ -338,6 +339,7 @@ class Keeper(asyncio.Task[None]):
     def cancel(self, msg: Any = None) -> bool:
         """As a task's; but one that has not begun does begin, to hear of it."""
         self._was_cancelled = True
+        self.was_shut_down = self.was_shut_down or not self.get_loop().is_running()
         return super().cancel(msg) if self._has_begun else True
 
     def silence(self) -> None:

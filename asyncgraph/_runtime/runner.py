@@ -62,19 +62,29 @@ class Runner(asyncio.Task[None]):
         has_slot: Whether it has a slot for coroutines.
         has_begun: To be set by `main` when it begins.
         was_cancelled: Whether anybody has called `cancel`, also if that has been taken back since.
+        was_shut_down: Whether that was while the loop stood still, as `asyncio.run` does at its end.
         context: The runner's own copy of the base context.
         home: What it has in common with others.
     """
 
     # No __dict__: as many of these are alive as coroutines are suspended.
-    __slots__ = ("began", "context", "has_begun", "has_slot", "home", "task", "was_cancelled")
+    __slots__ = (
+        "began",
+        "context",
+        "has_begun",
+        "has_slot",
+        "home",
+        "task",
+        "was_cancelled",
+        "was_shut_down",
+    )
 
     def __init__(self, main: Coroutine[Any, Any, None], home: Home) -> None:
         self.task: int | None = None
         self.began: float
         self.has_slot = False
         self.has_begun = False
-        self.was_cancelled = False
+        self.was_cancelled = self.was_shut_down = False
         self.home = home
         self.context = home.base.copy()
         super().__init__(main, loop=home.owner.loop, name="asyncgraph", context=self.context)
@@ -82,6 +92,7 @@ class Runner(asyncio.Task[None]):
     def cancel(self, msg: Any = None) -> bool:
         """As a task's; but one that has not begun does begin, to hear of it and leave nothing open."""
         self.was_cancelled = True
+        self.was_shut_down = self.was_shut_down or not self.home.owner.loop.is_running()
         return super().cancel(msg) if self.has_begun else True
 
     def get_name(self) -> str:

@@ -253,6 +253,10 @@ def pid(*_: Any) -> int:
     return os.getpid()
 
 
+def fail(*_: Any) -> None:
+    raise ValueError("a failure")
+
+
 class LoadsHereOnly:
     """What can be unpickled by the process that pickled it, and by no other."""
 

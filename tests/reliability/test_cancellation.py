@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncgraph import Runtime, compute, delayed, start
-from asyncgraph.errors import NodeExitedError, RuntimeClosedError
+from asyncgraph import Retry, Runtime, check_cancelled, compute, delayed, start
+from asyncgraph import cancelled as is_to_stop
+from asyncgraph.errors import NodeExitedError, NodeTimeoutError, RuntimeClosedError
 from tests.errors.reading import failure_of
+from tests.executors.process import remote
 from tests.reliability import harness
 from tests.reliability.harness import Stage, Witness, first_line, notes_of, outcome_of, program, turns
 
@@ -51,7 +54,8 @@ async def test_c01_nothing_runs_afterwards(stage, witness, ending, complaints):
 
     async def end() -> None:
         await stage.have_begun("coroutine", "another", "thread")
-        await witness.next_pid()
+        if ending != "timeout":  # after which whoever waits for a worker in a thread would go on with that
+            await witness.next_pid()
         all_have_begun.set()
         if ending == "failure":
             raise Mine
@@ -268,6 +272,54 @@ async def test_c07_cancel_counts(stage, around):
     await asyncio.wait([telling])
 
 
+async def _awaited_within(around: Any, node: Any) -> Any:
+    async with around:
+        return await node
+
+
+async def _awaited_in_scope(node: Any) -> Any:
+    with anyio.fail_after(harness.PATIENCE):
+        return await node
+
+
+WITHIN = {
+    "timeout": lambda node: _awaited_within(asyncio.timeout(harness.PATIENCE), node),
+    "TaskGroup": lambda node: _awaited_within(asyncio.TaskGroup(), node),
+    "wait_for": lambda node: asyncio.wait_for(compute(node), harness.PATIENCE),
+    "anyio": _awaited_in_scope,
+    "anyio group": lambda node: _awaited_within(anyio.create_task_group(), node),
+}
+
+
+@pytest.mark.parametrize("around", WITHIN)
+async def test_c07_cancel_from_outside(stage, around, complaints):
+    """A cancel of the task that has one of these around its `compute()` is raised as it came, and counted."""
+    nodes = [stage.coroutine(), stage.thread()]
+    task = asyncio.ensure_future(WITHIN[around](delayed(nodes)))
+    await stage.have_begun("coroutine", "thread")
+    task.cancel("the reason")
+    error = await cancelled(task)
+    assert error.args == ("the reason",)
+    assert task.cancelling() == 1
+    assert sorted(stage.ended) == ["coroutine", "thread"]
+    assert complaints == []
+
+
+async def test_c07_run_that_is_cancelled(stage, complaints):
+    """`run.cancel()` cancels no task: who awaits the run is told, and goes on."""
+    nodes = [stage.coroutine(), stage.thread()]
+    going_on = start(nodes)
+    await stage.have_begun("coroutine", "thread")
+    assert going_on.cancel()
+    assert isinstance(await failure_of(going_on), asyncio.CancelledError)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    assert await delayed(abs, executor="thread")(-1) == 1
+    assert not going_on.cancel(), "it is over"
+    assert complaints == []
+
+
 async def test_c08_shared_nodes():
     """Of two runs that have nodes in common one is cancelled: the other has its value."""
     begun, go_on = asyncio.Semaphore(0), asyncio.Event()
@@ -288,6 +340,48 @@ async def test_c08_shared_nodes():
         assert not second.done()
         go_on.set()
         assert await second == 3
+
+
+async def test_c08_shared_call_in_a_thread():
+    """The same, where each run has the shared call in a thread: one is told to stop, and the other is not."""
+    loop = asyncio.get_running_loop()
+    begun, go_on = asyncio.Semaphore(0), threading.Event()
+
+    def shared() -> int:
+        loop.call_soon_threadsafe(begun.release)
+        while not go_on.wait(0.001):
+            check_cancelled()
+        return 1
+
+    node = delayed(shared, executor="thread")()
+    async with Runtime(threads=2):
+        first, second = start(node + 1), start(node + 2)
+        for _ in range(2):
+            await begun.acquire()
+        first.cancel()
+        assert isinstance(await failure_of(first), asyncio.CancelledError)
+        assert not second.done()
+        go_on.set()
+        assert await second == 3
+
+
+async def test_c08_shared_call_in_a_worker(tmp_path, witness):
+    """The same in worker processes: the worker of the one that is cancelled is killed, and no other."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    opened = os.open(gate, os.O_RDWR)
+    node = delayed(remote.stay, executor="process")(witness.path, str(gate))
+    async with Runtime(processes=2):
+        first, second = start(node + 1), start(node + 2)
+        for _ in range(2):
+            assert await witness.next_pid()
+        first.cancel()
+        assert isinstance(await failure_of(first), asyncio.CancelledError)
+        assert not second.done()
+        os.write(opened, b"1")
+        assert await second == 3
+    assert witness.is_alone()
+    os.close(opened)
 
 
 @pytest.mark.parametrize("who", ["future", "thread"])
@@ -317,6 +411,8 @@ async def test_c09_completion_race(who):
     if who == "future":
         task.cancel("late")
     assert (await cancelled(task)).args == ("late",)
+    if who == "thread":
+        assert await going_on == 1, "the run has its value"
 
 
 @pytest.mark.parametrize("return_exceptions", [False, True])
@@ -329,6 +425,72 @@ async def test_c10_timeout(stage, return_exceptions, complaints):
     assert all(f"{name}-" in str(error) for name in stage.begun)
     assert stage.running == []
     assert sorted(stage.ended) == sorted(stage.begun)
+    assert complaints == []
+
+
+async def hang() -> None:
+    """Never end by itself."""
+    await asyncio.get_running_loop().create_future()
+
+
+def hang_until_told() -> None:
+    """In a thread, end when told to."""
+    never = threading.Event()
+    while not is_to_stop():
+        never.wait(0.001)
+
+
+HANGING = {
+    "coroutine": (hang, None),
+    "thread": (hang_until_told, "thread"),
+    "process": (signal.pause, "process"),
+}
+
+
+@pytest.mark.parametrize("kind", HANGING)
+async def test_c10_timeout_in_each_attempt(kind, complaints):
+    """A node's own timeout counts for each attempt, from when that begins; it fails that node alone."""
+    function, executor = HANGING[kind]
+    hanging = delayed(function, executor=executor, timeout=0.03, retries=Retry(attempts=3, backoff=0.01))
+    error, fine = await compute(hanging(), delayed(abs)(-1), return_exceptions=True)
+    assert type(error) is NodeTimeoutError
+    assert "its timeout of 0.03 s" in str(error)
+    (about,) = [note for note in notes_of(error) if note.startswith("asyncgraph: node ")]
+    assert "attempt 3" in about
+    assert fine == 1
+    assert complaints == []
+
+
+async def test_c10_timeout_between_attempts(complaints):
+    """`timeout=` of the whole counts the pauses, too; after it no attempt is made any more."""
+    attempts: list[int] = []
+
+    @delayed(retries=Retry(attempts=2, backoff=lambda _: harness.PATIENCE))
+    def fail() -> None:
+        attempts.append(1)
+        raise Mine
+
+    error = await failure_of(fail().compute(timeout=0.05))
+    assert type(error) is TimeoutError
+    assert "(between attempts)" in str(error)
+    assert attempts == [1]
+    assert complaints == []
+
+
+async def test_c11_failure_of_any_kind(stage, witness, executor, complaints):
+    """Whatever the failing call runs in, the rest is stopped in the same way."""
+
+    async def begin() -> None:
+        await stage.have_begun("coroutine", "thread")
+        await witness.next_pid()
+
+    async with Runtime(processes=2, threads=2):
+        failing = harness.on(executor, harness.fail)(delayed(begin)())
+        error = await failure_of(compute(stage.coroutine(), stage.thread(), held(witness), failing))
+        assert (type(error), error.args) == (ValueError, ("a failure",))
+        assert stage.running == []
+        assert sorted(stage.ended) == ["coroutine", "thread"]
+        assert witness.is_alone()
     assert complaints == []
 
 

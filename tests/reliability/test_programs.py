@@ -190,14 +190,18 @@ async def test_row_37_fork():
 def test_row_38_loop_ends_with_work_pending(witness: Witness, loops: str):
     """When `asyncio.run` ends, what is going on is stopped, and has ended; the next loop starts anew."""
     factory = pytest.importorskip(loops).new_event_loop
-    stages = []
+    stages, cleaned_up = [], []
+
+    async def clean() -> None:
+        cleaned_up.append(asyncio.current_task())
 
     async def main() -> Any:
         stage = Stage()
         stages.append(stage)
-        nodes = [stage.coroutine(), stage.thread(), delayed(harness.hold, executor="process")(witness.path)]
+        nodes = [stage.coroutine(name, clean=clean) for name in ("first", "second", "third")]
+        nodes += [stage.thread(), delayed(harness.hold, executor="process")(witness.path)]
         going_on = start(nodes)
-        await stage.have_begun("coroutine", "thread")
+        await stage.have_begun("first", "second", "third", "thread")
         await witness.next_pid()
         return going_on
 
@@ -208,6 +212,8 @@ def test_row_38_loop_ends_with_work_pending(witness: Witness, loops: str):
             assert not going_on.done()
         assert going_on.done()
         assert stages[-1].running == []
+        assert len(cleaned_up) == 3
+        cleaned_up.clear()
         assert witness.is_alone()
         assert threading.active_count() == before
 

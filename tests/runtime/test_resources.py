@@ -589,10 +589,12 @@ def assert_all_closed(log):
 async def test_a_dump_tells_of_them(log):
     """What is being opened and at which line, what is open for whom, and what sleeps."""
 
-    @contextlib.asynccontextmanager
-    async def slow():
-        await asyncio.get_running_loop().create_future()
-        yield
+    class Slow:
+        async def __aenter__(self):
+            await asyncio.get_running_loop().create_future()
+
+        async def __aexit__(self, *about):
+            raise AssertionError
 
     @delayed
     async def forever(*_):
@@ -600,7 +602,7 @@ async def test_a_dump_tells_of_them(log):
 
     a, b = log.resource("a"), log.resource("b")
     waiting = forever()
-    run = start([forever(a), log.use(resource(slow)), log.use(b, waiting)])
+    run = start([forever(a), log.use(resource(Slow)), log.use(b, waiting)])
     while "open a" not in log or run.statistics().running < 3:
         await asyncio.sleep(0)
     text = io.StringIO()
@@ -609,6 +611,6 @@ async def test_a_dump_tells_of_them(log):
     with contextlib.suppress(asyncio.CancelledError):
         await run
     sections = text.getvalue()
-    assert re.search(r"slow-\d+: on the loop, being opened for \S+ s\n      at .*, in slow\n", sections)
+    assert re.search(r"Slow-\d+: on the loop, being opened for \S+ s\n      at .*\.__aenter__\n", sections)
     assert re.search(r"  open:\n    opened-\d+: open for \S+ s, used by forever-\d+\n", sections)
     assert re.search(r"    opened-\d+: for a node that needs nothing else\n", sections)

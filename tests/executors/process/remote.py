@@ -75,6 +75,15 @@ def wait_for(fifo):
         return stream.read()
 
 
+def stay(fifo, gate):
+    """Say that it runs, and return 1 when there is something to read at `gate`; `fifo` is open until then."""
+    with open(fifo, "w") as stream, open(gate, "rb", buffering=0) as opened:
+        stream.write(f"{os.getpid()}\n")
+        stream.flush()
+        opened.read(1)
+    return 1
+
+
 def exit_at_once(code):
     os._exit(code)
 
