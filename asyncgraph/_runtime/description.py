@@ -234,6 +234,8 @@ class _Look:
         return order.index(state) if state in order else len(order)
 
     def _state(self, scheduler: Scheduler, task: int) -> str:
+        if scheduler.sleeps(task):
+            return "not needed yet"
         return "between attempts" if task in self._paused else STATES[scheduler.state[task]]
 
     # -- what has not, on the straight way

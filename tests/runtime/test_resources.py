@@ -613,4 +613,4 @@ async def test_a_dump_tells_of_them(log):
     sections = text.getvalue()
     assert re.search(r"Slow-\d+: on the loop, being opened for \S+ s\n      at .*\.__aenter__\n", sections)
     assert re.search(r"  open:\n    opened-\d+: open for \S+ s, used by forever-\d+\n", sections)
-    assert re.search(r"    opened-\d+: for a node that needs nothing else\n", sections)
+    assert re.search(r"call-\d+: for forever-\d+ \(running\), opened-\d+ \(not needed yet\)\n", sections)
