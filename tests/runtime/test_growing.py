@@ -358,6 +358,7 @@ async def test_a_worker_that_is_far_down_is_killed(witness: Witness) -> None:
         run.cancel()
         assert isinstance(await failure_of(run), asyncio.CancelledError)
         assert witness.is_alone(PATIENCE)
+        assert await descend_elsewhere(1) == "bottom"  # in a worker that has imported by then what it needs
         node = descend_and_hold_too_long(20, witness.path)
         error = await failure_of(node)
         assert isinstance(error, NodeTimeoutError)
