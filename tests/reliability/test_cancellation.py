@@ -462,7 +462,7 @@ async def test_c10_timeout_in_each_attempt(kind, complaints):
 
 
 async def test_c10_timeout_between_attempts(complaints):
-    """`timeout=` of the whole counts the pauses, too; after it no attempt is made any more."""
+    """`timeout=` of the whole counts the pauses, too, and its error names the node that was in one."""
     attempts: list[int] = []
 
     @delayed(retries=Retry(attempts=2, backoff=lambda _: harness.PATIENCE))

@@ -131,7 +131,7 @@ async def test_every_graph(runtime, complaints, side, graph):
     assert complaints == []
 
 
-@pytest.mark.parametrize("graph", [scenes.mixed, scenes.nested, scenes.with_resources])
+@pytest.mark.parametrize("graph", [scenes.mixed, scenes.with_resources])
 @pytest.mark.parametrize("side", sides.SIDES)
 async def test_every_side(runtime, complaints, side, graph):
     """Whoever ends a run, after any step, gets their own cancel back and no other, and nothing goes on."""
@@ -149,15 +149,17 @@ async def test_every_step_of_threads(runtime, complaints, side, graph):
 
 
 @pytest.mark.parametrize("graph", scenes.GRAPHS)
-@pytest.mark.parametrize("side", [sides.by_task, sides.by_run])
-async def test_every_piece(runtime, complaints, monkeypatch, side, graph):
+async def test_every_piece(runtime, complaints, monkeypatch, graph):
     """As in a large graph: planning, and all else that is done in slices of time, takes many steps."""
     monkeypatch.setattr(slices, "SLICE", 0)
-    assert await everywhere_from(side, graph, runtime) > 10
+    assert await everywhere_from(sides.by_task, graph, runtime) > 10
     assert complaints == []
 
 
-@pytest.mark.parametrize("side", [each for each in sides.SIDES if each is not sides.by_all_tasks])
+@pytest.mark.parametrize(
+    "side",
+    [sides.by_task, sides.by_run, sides.by_timeout, sides.by_sibling, sides.by_scope, sides.by_failure],
+)
 async def test_inside_a_node(runtime, complaints, side):
     """A run that a node stops, after any step, is its own affair: the run that it is part of goes on."""
     stopped = 0
