@@ -41,7 +41,7 @@ def dump(*, file: TextIO | None = None) -> None:
         ... async def listen():
         ...     await asyncio.sleep(3600)
         >>> run = start(listen())
-        >>> await asyncio.sleep(0)
+        >>> await asyncio.sleep(0.1)
         >>> dump(file=sys.stdout)
         asyncgraph in process ...: 1 run
         Run of listen-...: running for ... s; 1 node: 1 running

@@ -319,6 +319,26 @@ async def test_the_age_of_a_coroutine(clock: Clock, go: Any, options: dict[str, 
         assert "twice-1: on the loop, suspended for 7.25 s\n" in file.getvalue()
 
 
+@pytest.mark.parametrize("go", [begin, start])
+async def test_the_age_of_a_coroutine_after_another(clock: Clock, go: Any) -> None:
+    """It does not count what the same task has done before."""
+
+    async def first() -> None:
+        await begun.wait()
+
+    begun = asyncio.Event()
+    run = go(delayed(endless)(delayed(first)()))
+    async with going_on(run):
+        await tells(run.dump, "first-1: on the loop, suspended")
+        clock.now += 2
+        begun.set()
+        await tells(run.dump, "endless-1: on the loop, suspended")
+        clock.now += 5.25
+        file = io.StringIO()
+        run.dump(file=file)
+        assert "endless-1: on the loop, suspended for 5.25 s\n" in file.getvalue()
+
+
 @pytest.mark.parametrize("kind", [*KNOWN_TO_BE, "timed"])
 @pytest.mark.parametrize("go", [begin, start])
 async def test_the_age_of_a_call_in_a_thread(clock: Clock, gate: Gate, kind: Any, go: Any) -> None:
