@@ -950,8 +950,8 @@ async def test_from_threads_while_it_runs() -> None:
                 tiny(delayed(abs, executor="thread")),
                 delayed(abs, executor="loop"),
             ]
-            numbers = [kind(number) for kind in kinds for number in range(50)]
-            assert await go(delayed(sum)(numbers)) == 4 * sum(range(50))
+            numbers = [kind(number) for kind in kinds for number in range(15)]
+            assert await go(delayed(sum)(numbers)) == 4 * sum(range(15))
     finally:
         may_end.set()
         for thread in threads:
@@ -1260,12 +1260,12 @@ def built(graph: list[tuple[str, list[int]]], names: Iterator[int]) -> Any:
     return made
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(graph=graphs, is_resumable=st.booleans(), cancel_at=st.none() | st.integers(1, 400))
 def test_at_every_step(graph: Any, is_resumable: bool, cancel_at: int | None) -> None:
     """Whatever line asyncgraph is at, a dump can be made, and the run ends as it does without any."""
     names = itertools.count()
-    look = Look(step=3)
+    look = Look(step=7)
 
     async def main(look: Look | None) -> list[Any]:
         run = (start if is_resumable else begin)(built(graph, names), return_exceptions=True)

@@ -72,7 +72,7 @@ limits = st.fixed_dictionaries({name: st.integers(1, 3) for name in ("threads", 
 
 
 @pytest.mark.parametrize("loops", ["asyncio", "uvloop"])
-@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(roots=st.lists(trees, min_size=1, max_size=2), limits=limits)
 def test_any_trees_with_any_limits(loops: str, roots: list[Tree], limits: dict[str, int]) -> None:
     """Random calls inside calls, on all executors, come to what plain counting does."""
