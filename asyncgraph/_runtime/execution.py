@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Coroutine, Mapping, Sequence, Sized
 from itertools import chain
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from asyncgraph._graph import once
 from asyncgraph._graph.arguments import ATOMS
 from asyncgraph._graph.function import Function
-from asyncgraph._graph.node import NO_KWARGS, Node, in_dependency_order, key_of
+from asyncgraph._graph.node import Node, in_dependency_order, key_of
 from asyncgraph._graph.pieces import Pieces, cut
 from asyncgraph._graph.plan import Plan
 from asyncgraph._graph.scheduler import (
@@ -36,10 +36,10 @@ from asyncgraph._runtime.arguments import resolve_in_order
 from asyncgraph._runtime.attempts import Attempts
 from asyncgraph._runtime.choices import Choices
 from asyncgraph._runtime.coroutines import Coroutines
-from asyncgraph._runtime.former import FormerNodes
 from asyncgraph._runtime.lanes import COROUTINE, EXECUTORS, INLINE, PROCESS, RESOURCE, THREAD, Lanes
 from asyncgraph._runtime.notes import add_note, describe, not_run, path_to
 from asyncgraph._runtime.owner import Resolved
+from asyncgraph._runtime.places import Places
 from asyncgraph._runtime.planning import done_in, no_output
 from asyncgraph._runtime.remains import Remains
 from asyncgraph._runtime.resources import Holding, Resources
@@ -61,8 +61,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Execution", "OnOutput", "current_execution", "is_inside"]
 
-# Stands for nodes that were added and are needed no more.
-_GONE: Node[Any] = Node(Function(tuple, "gone", "loop"), (), NO_KWARGS, (), None, 0)
 
 # Called with each requested node when it is over: its value, or its error.
 OnOutput = Callable[[Node[Any], Any, BaseException | None], None]
@@ -143,7 +141,7 @@ class Execution:
         self.outer: Scope | None = None
         self.slice = Slice(self.wake)
         self._plan: Plan
-        self._number: dict[Node[Any], int] = {}
+        self._places: Places
         self._lane_of: dict[Function, int] = {}
         self._is_resumable = is_resumable
         self._keep_going = keep_going
@@ -176,9 +174,6 @@ class Execution:
         self._attempts = Attempts(self)
         self._coroutines = Coroutines(self)
         self._threads = Threads(self, self._coroutines, stops_at_failure=not keep_going)
-        # A copy of the nodes, once functions have returned further ones; and those that it has no more.
-        self._own_nodes: list[Node[Any]] | None = None
-        self._former = FormerNodes()
         # The straight way, also when it has been left.
         self._way: Way | None = None
         # What has to be done first, in pieces: to plan, or to make a scheduler; and what becomes known
@@ -241,7 +236,8 @@ class Execution:
             once.refuse_spent(remains.nodes[task] for task in missing if not scheduler.is_alias(task))
         yield from scheduler.revive_in_pieces()
         if not self.is_stopping:
-            self.nodes, self._number = remains.nodes, remains.number
+            self.nodes = remains.nodes
+            self._places = Places(remains.nodes, remains.number)
             self.scheduler = scheduler
             self._choices = remains.choices and remains.choices.of(self)
             self._resources = remains.resources and remains.resources.of(self)
@@ -252,7 +248,9 @@ class Execution:
         """What there is by now, if that is kept for others to go on with; not a copy."""
         if not (self._is_resumable and self.is_scheduled) or self._is_broken:
             return None
-        return Remains(self.nodes, self._number, self.scheduler, self._errors, self._choices, self._resources)
+        return Remains(
+            self.nodes, self._places.number, self.scheduler, self._errors, self._choices, self._resources
+        )
 
     def work_as_runner(self) -> Coroutine[Any, Any, None]:
         """What a further runner for coroutines is to do."""
@@ -422,7 +420,7 @@ class Execution:
         """The value of an output, or its error, when the execution is over."""
         if not self.is_scheduled and self._way is not None:
             return self._way.value_of(node)
-        task = self._number[node]
+        task = self._places.number[node]
         if (
             self.scheduler.state[task] != FAILED
         ):  # as `_outcome` does, without the call, for each of a million
@@ -440,7 +438,7 @@ class Execution:
         """Make the scheduler, which knows of what has been done so far."""
         plan = self._plan
         yield from plan.number_in_pieces()
-        self._number = number = plan.number
+        self._places, number = Places(plan.nodes, plan.number), plan.number
         lanes: list[int] = []
         for nodes in cut(plan.nodes):
             lanes += [self._lane_of[node._function] for node in nodes]
@@ -495,7 +493,7 @@ class Execution:
 
     def task_of(self, node: Node[Any]) -> int | None:
         """The task whose result is that of the node, if it is there or will be."""
-        task = self._known(node)
+        task = self._places.find(node)
         if task is None or (self._processes is not None and task in self._processes.passing):
             return None
         return None if self.scheduler.state[task] in (RELEASED, CANCELLED) else task
@@ -812,37 +810,35 @@ class Execution:
     def _expand(self, task: int, lane: int, root: Node[Any]) -> None:
         """The task's function has returned a node: compute that in its place."""
         self._threads.take_back()  # new edges may lead to what is in the window
-        if self._own_nodes is None:  # the plan's are shared with other runs
-            self.nodes = self._own_nodes = list(self.nodes)
-            self._number = self._number.copy()
-        scheduler, first = self.scheduler, len(self.nodes)
+        scheduler, places, first = self.scheduler, self._places, len(self.nodes)
         new = in_dependency_order([root], lambda node: self.task_of(node) is not None)
         added = {node: first + offset for offset, node in enumerate(new)}
         is_renewed = bool(new) and self._can_renew(task, new)
         if is_renewed:  # the root, which comes last, takes the place of a node that nobody has asked for
             added[new.pop()] = task
-        edges = [self._numbers_of(node._dependencies, added) for node in new]
+        edges = [places.of_all(node._dependencies, added) for node in new]
         lanes = [self.lanes.number_of(node._function) for node in new]
         lazy = self._resources_among(new, first)
-        (number,) = self._numbers_of((root,), added)
+        (number,) = places.of_all((root,), added)
         try:
             self._refuse_resource(task, root)
             if is_renewed:
-                own = self._numbers_of(root._dependencies, added)
+                own = places.of_all(root._dependencies, added)
                 own_lane = self.lanes.number_of(root._function)
                 inputs = scheduler.dependencies[task]
                 self._unpack_for([*edges, own], [*lanes, own_lane], first)
                 ended = scheduler.renew(task, edges, lanes, own, own_lane)
-                self._replace_node(task, root)
-                self._forget_released(inputs)
+                places.replace(task, root)
+                places.forget_released(inputs, scheduler)
+                self._attempts.forget(task)
             else:
                 self._unpack_for([*edges, (number,)], [*lanes, INLINE], first)
                 ended = scheduler.expand(task, edges, lanes, number, lazy)
         except (GraphError, SerializationError) as error:
             self._fail(task, lane, error)
             return
-        self._own_nodes.extend(new)
-        self._number.update(added)
+        places.add(new, added)
+        self.nodes = places.nodes
         self._note_grown(task, number, added, ended)
         self._note_queues()
         self._announce(ended)
@@ -867,48 +863,11 @@ class Execution:
             self._resources.over(ended)
             self._resources.close_unused()
 
-    def _known(self, node: Node[Any]) -> int | None:
-        known = self._number.get(node)
-        return self._former.get(node) if known is None else known
-
-    def _numbers_of(self, nodes: Sequence[Node[Any]], added: Mapping[Node[Any], int]) -> tuple[int, ...]:
-        """The tasks of nodes that are at hand, or are being added."""
-        numbers: list[int] = []
-        for node in nodes:
-            known = added[node] if node in added else self._known(node)
-            assert known is not None, "a node is neither at hand nor added"
-            numbers.append(known)
-        return tuple(numbers)
-
     def _unpack_for(self, edges: Sequence[tuple[int, ...]], lanes: Sequence[int], first: int) -> None:
         """Unpickle what new tasks need here, and not in a worker; those from `first` on have no value yet."""
         if self._processes is not None:
             needed_here = [each for each, lane in zip(edges, lanes, strict=True) if lane != PROCESS]
             self._processes.unpack(each for each in chain(*needed_here) if each < first)
-
-    def _replace_node(self, task: int, node: Node[Any]) -> None:
-        """A task is the call of another node now."""
-        assert self._own_nodes is not None
-        former, self._own_nodes[task] = self._own_nodes[task], node
-        if self._number.get(former) == task:
-            del self._number[former]
-            self._former.add(former, task)
-        self._attempts.forget(task)
-
-    def _forget_released(self, tasks: Iterable[int]) -> None:
-        """Keep no node that was added for a call that is over: its arguments would pile up."""
-        nodes, scheduler = self._own_nodes, self.scheduler
-        assert nodes is not None
-        stack = list(tasks)
-        while stack:
-            task = stack.pop()
-            node = nodes[task]
-            if node is _GONE or not scheduler.is_added(task) or scheduler.state[task] != RELEASED:
-                continue
-            nodes[task] = _GONE
-            if self._number.get(node) == task:
-                del self._number[node]
-            stack += scheduler.dependencies[task]
 
     def _refuse_resource(self, task: int, root: Node[Any]) -> None:
         """Raise GraphError if what was asked for turns out to be a resource."""
@@ -1010,17 +969,16 @@ class Execution:
         self.context = contextvars.Context()
         self._errors = {}
         self.failure = None
-        self._others, self._backlogs, self._own_nodes = [], [], None
-        self._former = FormerNodes()
+        self._others, self._backlogs = [], []
         self._choices = None
         self.is_scheduled = False
         if hasattr(self, "scheduler"):
-            del self.scheduler
+            del self.scheduler, self._places
         # These refer to this: they would keep each other alive.
         del self._attempts, self._coroutines, self._threads, self._processes, self._resources, self.slice
         if hasattr(self, "_plan"):
             del self._plan
-        del self.nodes, self._number, self._lane_of, self._on_output, self._on_over
+        del self.nodes, self._lane_of, self._on_output, self._on_over
 
 
 def _is_choice_or_resource(node: Node[Any]) -> bool:

@@ -1,9 +1,4 @@
-"""Nodes whose place in a run another node has taken: they are known as long as anybody else has them.
-
-A function that returns a call of itself, and so on, makes one node after another for the same task. To keep
-all of them, with their arguments, would cost memory for nothing: nearly always nobody has such a node any
-more. If somebody does, and uses it once more in the same run, its value is that of the task.
-"""
+"""Nodes whose place in a run another node has taken: they are known as long as anybody else has them."""
 
 from __future__ import annotations
 
