@@ -225,6 +225,7 @@ async def test_tasks_and_entries_can_be_mixed():
     assert await from_graph(graph, "w") == -111
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # once: it takes seconds
 async def test_a_chain_of_100_000_keys_needs_no_recursion():
     """Nor does a circle of as many."""
     count = 100_000

@@ -228,6 +228,7 @@ def fan_out():
     return delayed(sum)([source + 0 for _ in range(MANY)])
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # once: these take seconds
 @pytest.mark.parametrize("build", [chain, fan_in, fan_out])
 async def test_large_graphs_need_no_recursion(build):
     """100 000 nodes are built, computed, listed, pickled, and collected."""
