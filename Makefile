@@ -16,7 +16,8 @@ export PYTHONNOUSERSITE = 1
 export PIP_USER = 0
 # pyright does not look for a newer one of itself.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
-unexport PYTHONPATH PYTHONHOME
+# With PYTHONDONTWRITEBYTECODE each worker process would compile asyncgraph anew.
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 # Where PYTHON was not chosen, a python3 that is too old is passed over for a newer one beside it.
 ifeq ($(origin PYTHON),file)
