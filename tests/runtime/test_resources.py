@@ -614,3 +614,30 @@ async def test_a_dump_tells_of_them(log):
     assert re.search(r"Slow-\d+: on the loop, being opened for \S+ s\n      at .*\.__aenter__\n", sections)
     assert re.search(r"  open:\n    opened-\d+: open for \S+ s, used by forever-\d+\n", sections)
     assert re.search(r"call-\d+: for forever-\d+ \(running\), opened-\d+ \(not needed yet\)\n", sections)
+
+
+async def test_ctrl_c_cuts_closing_short(log):
+    """As it does all cleaning up, when it comes for the second time: KeyboardInterrupt is on its way then."""
+    closing = asyncio.Event()
+
+    class Stubborn:
+        async def __aenter__(self):
+            return Thing("stubborn")
+
+        async def __aexit__(self, *about):
+            closing.set()
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                log.append("cut short")
+
+    run = begin(log.use(resource(Stubborn)))
+    async with asyncio.timeout(SECONDS):
+        await closing.wait()
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+    assert log == ["use stubborn", "cut short"]
