@@ -184,18 +184,18 @@ class Run(Generic[T_co]):
             >>> import asyncio, sys
             >>> from asyncgraph import delayed, start
             >>> @delayed
-            ... async def fetch(url):
+            ... async def page_at(url):
             ...     await asyncio.sleep(3600)
-            >>> run = start(delayed(len, executor="loop")(fetch("/home")))
+            >>> run = start(delayed(len, executor="loop")(page_at("/home")))
             >>> await asyncio.sleep(0.1)
             >>> run.dump(file=sys.stdout)
             Run of len-1: running for ... s; 2 nodes: 1 running, 1 waiting
               running:
-                fetch-1: on the loop, suspended for ... s
+                page_at-1: on the loop, suspended for ... s
                   at ...
                   built at ...
               waiting:
-                len-1: for fetch-1 (running)
+                len-1: for page_at-1 (running)
             >>> run.cancel()
             True
         """
