@@ -60,6 +60,7 @@ class Task:
         function: What is called; None for data.
         args: Positional arguments, with a `Ref` in place of each node. For data, the one value.
         kwargs: Keyword arguments, likewise.
+        is_choice: Whether it runs only one of the tasks that its arguments behind the first refer to.
         name: The name that messages use; the first part of the key, unless the graph was written by hand.
         executor: Where it runs: "loop", "thread", "process" or a registered name.
         dependencies: Keys of the tasks whose values it takes, in order of appearance, each once; for a

@@ -171,7 +171,7 @@ class Run(Generic[T_co]):
         that wait for a slot; and those that wait for others. Of long lists the beginning is shown.
 
         It may be called at any time and from any thread, and changes nothing. It takes about a millisecond;
-        for a million nodes, some two hundred. What is said of worker processes is what this process has last
+        of a million nodes, up to a second. What is said of worker processes is what this process has last
         heard of them. Of a plain function that is blocking the loop it may not be known since when.
 
         Args:
