@@ -88,14 +88,13 @@ def docstrings(folder: Path, pattern: str) -> Sybil:
 
 
 def _open(namespace: dict[str, Any]) -> None:
+    node._counters.clear()  # no node has been named before
     namespace[_SESSION] = _Session()
 
 
 def _open_script(namespace: dict[str, Any]) -> None:
-    # As for a script: `if __name__ == "__main__":` runs, functions travel to workers as a script's do, and
-    # no node has been named before.
+    # As for a script: `if __name__ == "__main__":` runs, and functions travel to workers as a script's do.
     namespace["__name__"] = "__main__"
-    node._counters.clear()
     _open(namespace)
 
 
