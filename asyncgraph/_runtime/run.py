@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Generic, NamedTuple, TextIO, TypeVar
+from typing import Any, Generic, TextIO, TypeVar
 
 from asyncgraph._graph.arguments import Template
 from asyncgraph._graph.node import Node
@@ -18,6 +18,7 @@ from asyncgraph._runtime.lanes import Lanes
 from asyncgraph._runtime.remains import Failure, Remains, Results
 from asyncgraph._runtime.waiting import until_done
 from asyncgraph.executors.loop import failure_on_loop
+from asyncgraph.observe.statistics import Statistics
 
 __all__ = ["BeginAgain", "Run", "Statistics", "compute"]
 
@@ -25,30 +26,6 @@ T_co = TypeVar("T_co", covariant=True)
 
 BeginAgain = Callable[..., "Run[Any]"]
 """Called with the shape, the nodes that were asked for, what is left, and a runtime or None."""
-
-
-class Statistics(NamedTuple):
-    """How far a run is.
-
-    Attributes:
-        nodes: How many nodes there are; more come where functions return nodes.
-        waiting: How many wait for others.
-        ready: How many wait for a place to run.
-        running: How many are being computed.
-        finished: How many have a value, or had one that is needed no more.
-        failed: How many have failed, or stand behind one that has.
-        cancelled: How many were stopped, or not begun.
-        seconds: How long the run has taken so far.
-    """
-
-    nodes: int
-    waiting: int
-    ready: int
-    running: int
-    finished: int
-    failed: int
-    cancelled: int
-    seconds: float
 
 
 class Run(Generic[T_co]):
