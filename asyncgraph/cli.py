@@ -19,7 +19,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from asyncgraph._cli.exits import FAILED, FINE, INTERRUPTED, READER_GONE, CommandError, ReaderGone
+from asyncgraph._cli.exits import FAILED, FINE, INTERRUPTED, READER_GONE, CommandError, ReaderGoneError
 
 __all__ = ["main"]
 
@@ -58,7 +58,7 @@ def _ended(argv: list[str]) -> int:
     except CommandError as error:
         error.show()
         return error.code
-    except ReaderGone:
+    except ReaderGoneError:
         return READER_GONE
     except KeyboardInterrupt:
         print("\nInterrupted; nothing is left running.", file=sys.stderr)

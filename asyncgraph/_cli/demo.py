@@ -1,8 +1,8 @@
 """`asyncgraph demo`: a small graph of all kinds of calls, and the pictures that are made of it.
 
-The weather of a year at some stations, made up: it is "downloaded" by coroutines, which wait as a network makes
-them wait, and of which one fails at first; analysed in worker processes; packed in threads; and merged as a
-tree. The same on every run, but for the times.
+The weather of a year at some stations, made up: it is "downloaded" by coroutines, which wait as a network
+makes them wait, and of which one fails at first; analysed in worker processes; packed in threads; and merged
+as a tree. It is the same on every run, but for the times.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import asyncio
 import math
 import random
 import statistics
-import sys
 import zlib
 from array import array
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -27,10 +27,13 @@ from asyncgraph.observe import Event, NodeFinished, Observer, RunFinished
 
 __all__ = ["demo"]
 
-STATIONS = (
-    "Graz Lund Turku Bergen Porto Sintra Nantes Ghent Bologna Siena Zadar Patras Varna Lublin Brno Kosice "
-    "Tartu Riga Cork Leeds Bath Basel Ulm Trier"
-).split()
+# fmt: off
+STATIONS = [
+    "Graz", "Lund", "Turku", "Bergen", "Porto", "Sintra", "Nantes", "Ghent",
+    "Bologna", "Siena", "Zadar", "Patras", "Varna", "Lublin", "Brno", "Kosice",
+    "Tartu", "Riga", "Cork", "Leeds", "Bath", "Basel", "Ulm", "Trier",
+]
+# fmt: on
 
 _HOURS = 365 * 24
 
@@ -112,7 +115,7 @@ Look at these in {folder}:
 # --- the graph ---
 
 
-def graph_of(stations: list[str]) -> Any:
+def graph_of(stations: Sequence[str]) -> Any:
     """The node that has the weather of all of them."""
     failing = {_BUSY}
     parts: list[Any] = []

@@ -190,7 +190,7 @@ def check_open_files(limits: tuple[int, int] | None, cores: int) -> Check:
     possible = max(1, soft - _PER_WORKER * cores - _OTHERS)
     raised = f"`ulimit -n {min(hard, max(needed, 4096))}`, or " if hard >= needed else ""
     advice = (
-        f"{CONCURRENCY} coroutines at once with a connection each, and {cores} worker processes, need {needed}:\n"
+        f"{CONCURRENCY} coroutines with a connection each, and {cores} worker processes, need {needed}:\n"
         f"{raised}Runtime(concurrency={possible})"
     )
     return Check("open files", text, WARNING, advice, data)

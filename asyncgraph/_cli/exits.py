@@ -12,7 +12,7 @@ __all__ = [
     "NOT_LOADED",
     "READER_GONE",
     "CommandError",
-    "ReaderGone",
+    "ReaderGoneError",
 ]
 
 FINE, FAILED, MISUSED, NOT_LOADED = 0, 1, 2, 3
@@ -46,5 +46,5 @@ class CommandError(Exception):
             print(f"asyncgraph: {self.message}", file=sys.stderr)
 
 
-class ReaderGone(Exception):
+class ReaderGoneError(Exception):
     """Nobody reads standard output any more."""

@@ -128,8 +128,8 @@ def _imported(name: str) -> ModuleType:
     except SystemExit as error:
         raise CommandError(
             NOT_LOADED,
-            f"{name} has left the program while it was imported (sys.exit({error.code!r})): what is to happen "
-            'only when it is run as a script belongs under `if __name__ == "__main__":`',
+            f"{name} has left the program while it was imported (sys.exit({error.code!r})): what is to "
+            'happen only when it is run as a script belongs under `if __name__ == "__main__":`',
         ) from None
     except Exception as error:
         raise CommandError(NOT_LOADED, f"{name} could not be imported", error) from None

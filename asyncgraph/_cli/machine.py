@@ -13,7 +13,7 @@ from pathlib import Path
 
 __all__ = ["ControlGroup", "memory", "open_files", "shared_memory"]
 
-# Beyond this number of bytes a limit on memory is none: the old control groups write "none" as 2**63 less a page.
+# From this number of bytes on a limit on memory is none: the old groups write 2**63 less a page for that.
 _NO_LIMIT = 1 << 60
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from asyncgraph._cli.exits import FAILED, MISUSED, CommandError, ReaderGone
+from asyncgraph._cli.exits import FAILED, MISUSED, CommandError, ReaderGoneError
 
 __all__ = ["as_json", "as_text", "write"]
 
@@ -30,15 +30,21 @@ def as_text(value: Any) -> str:
 
 
 def as_json(value: Any) -> str:
-    """A value as JSON.
+    """A value as JSON; errors in it, as `--keep-going` leaves them, are text.
 
     Raises:
         CommandError: It cannot be.
     """
     try:
-        return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(value, indent=2, ensure_ascii=False, default=_as_plain) + "\n"
     except (TypeError, ValueError, RecursionError) as error:
         raise CommandError(FAILED, f"the value cannot be written as JSON: {error}") from None
+
+
+def _as_plain(value: Any) -> Any:
+    if isinstance(value, BaseException):
+        return f"{type(value).__name__}: {value}"
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
 def write(text: str, path: Path | None = None) -> None:
@@ -46,7 +52,7 @@ def write(text: str, path: Path | None = None) -> None:
 
     Raises:
         CommandError: The file cannot be written.
-        ReaderGone: Nobody reads standard output any more.
+        ReaderGoneError: Nobody reads standard output any more.
     """
     if path is None:
         _print(text)
@@ -63,4 +69,4 @@ def _print(text: str) -> None:
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
     except BrokenPipeError:
-        raise ReaderGone from None
+        raise ReaderGoneError from None

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import inspect
 import sys
-from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
 import asyncgraph
@@ -42,6 +41,10 @@ def run(options: argparse.Namespace) -> int:
         write(as_json(value) if options.json else as_text(value), options.output)
     failures.show()
     return FAILED if failures.errors else FINE
+
+
+# Seconds that are left at least for a run, once its nodes have been made in time.
+_LEAST = 0.001
 
 
 class Failures(Observer):
@@ -95,10 +98,9 @@ class _Job:
         bounds = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
         try:
             async with Runtime(**bounds) as runtime, seeing(options, runtime):
-                async with _deadline(options.timeout) as left:
-                    made = await self._asked.made if self._is_to_be_made else self._asked.made
+                made, left = await self._made()
                 request = self._asked.request(made, or_a_value=self._is_to_be_made)
-                return made if request is None else await self._values_of(request, left())
+                return made if request is None else await self._values_of(request, left)
         finally:
             if self._is_to_be_made:
                 self._asked.made.close()  # in case that it was not begun
@@ -115,17 +117,20 @@ class _Job:
                 return await asyncgraph.compile(request.value, **given)(**values)
             return await asyncgraph.compute(request.value, **given)
 
-
-@contextlib.asynccontextmanager
-async def _deadline(seconds: float | None) -> AsyncIterator[Any]:
-    """Bounds a block to so many seconds; gives what tells how many are left."""
-    clock = asyncio.get_running_loop().time
-    began = clock()
-    timeout = asyncio.timeout(seconds)
-    try:
-        async with timeout:
-            yield lambda: None if seconds is None else max(seconds - (clock() - began), 0.001)
-    except TimeoutError:
-        if timeout.expired():
-            raise CommandError(FAILED, f"no nodes were made within {seconds:g} s") from None
-        raise
+    async def _made(self) -> tuple[Any, float | None]:
+        """What was asked for, and how many seconds are left for it."""
+        seconds: float | None = self._options.timeout
+        if not self._is_to_be_made:
+            return self._asked.made, seconds
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        timeout = asyncio.timeout(seconds)
+        try:
+            async with timeout:
+                made = await self._asked.made
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            message = f"{self._options.target} was not finished within {seconds:g} s"
+            raise CommandError(FAILED, message) from None
+        return made, None if seconds is None else max(seconds - (clock() - began), _LEAST)

@@ -12,7 +12,7 @@ import pytest
 
 from asyncgraph.cli import main
 
-GRAPH = '''
+GRAPH = """
 from __future__ import annotations
 import asyncio
 from asyncgraph import Input, compile, compute, delayed
@@ -52,7 +52,7 @@ async def later(count=2):
 
 async def computing(count=2):
     return await compute(*build(count))
-'''
+"""
 
 
 class Ended(NamedTuple):

@@ -147,7 +147,9 @@ def test_a_file_with_the_name_of_another_module(command, program):
     ended = command("run", "json.py:total")
     assert ended.code == 3
     assert "json.py has the name of another module, " in ended.err
-    assert "json/__init__.py, which worker processes would find in its place: give it another name" in ended.err
+    assert (
+        "json/__init__.py, which worker processes would find in its place: give it another name" in ended.err
+    )
 
 
 def test_files_that_cannot_be_imported(command, program):
