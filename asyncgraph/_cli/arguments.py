@@ -64,6 +64,10 @@ TEXT_FORMATS = ("text", "mermaid", "dot", "json", "svg", "html")
 """What `show` can print; the other formats are for files."""
 
 
+PICTURES = (".svg", ".html", ".png", ".pdf")
+"""The suffixes of what can be colored."""
+
+
 def parse(argv: list[str]) -> argparse.Namespace:
     """The options, with the function that carries the command out as `command`.
 
@@ -119,6 +123,12 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     seeing.add_argument(
         "--trace", type=_new_file, metavar="FILE", help="write what ran when and where, for ui.perfetto.dev"
+    )
+    seeing.add_argument(
+        "--graph",
+        type=_picture,
+        metavar="FILE",
+        help="draw the graph there, as .svg or .html, colored by how long its calls took",
     )
     seeing.add_argument(
         "--dashboard",
@@ -267,6 +277,13 @@ def _new_file(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"{text} is a folder: give a file")
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
+    return path
+
+
+def _picture(text: str) -> Path:
+    path = _new_file(text)
+    if path.suffix.lower() not in PICTURES:
+        raise argparse.ArgumentTypeError(f"a file whose name ends in {', '.join(PICTURES)}, not {text}")
     return path
 
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import ClassVar, TypeVar
 
 from asyncgraph import Runtime
+from asyncgraph._cli.drawing import draw, format_of
 from asyncgraph._cli.exits import MISUSED, CommandError
+from asyncgraph._graph.graph import Graph
+from asyncgraph.observe import Event, Observer, RunStarted
 
 __all__ = ["seeing"]
 
+T = TypeVar("T")
 
 # Seconds after which progress is shown, in a terminal or not: it was asked for.
 _SOON = 0.2
@@ -22,7 +28,7 @@ async def seeing(options: argparse.Namespace, runtime: Runtime) -> AsyncIterator
     """Let the runs of a block be seen.
 
     Raises:
-        CommandError: Something that it takes is not installed, or the port is taken.
+        CommandError: Something that it takes is missing, a file cannot be written, or the port is taken.
     """
     async with contextlib.AsyncExitStack() as stack:
         if options.dashboard is not None:
@@ -30,16 +36,52 @@ async def seeing(options: argparse.Namespace, runtime: Runtime) -> AsyncIterator
         if options.trace is not None:
             from asyncgraph.observe import Trace
 
-            await stack.enter_async_context(Trace(options.trace))
+            await stack.enter_async_context(_opened(Trace, options.trace))
         if options.report is not None:
             from asyncgraph.observe import Report
 
-            await stack.enter_async_context(Report(options.report))
+            await stack.enter_async_context(_opened(Report, options.report))
+        if options.graph is not None:
+            stack.enter_context(_drawn(options.graph))
         if options.progress:  # it ends first, and is out of the way when the others have something to say
             from asyncgraph.observe import ProgressBar
 
             stack.enter_context(ProgressBar(minimum=_SOON))
         yield
+
+
+def _opened(kind: Callable[[Path], T], path: Path) -> T:
+    try:
+        return kind(path)
+    except OSError as error:
+        raise CommandError(MISUSED, f"{path} cannot be written: {error.strerror or error}") from None
+
+
+class _Graphs(Observer):
+    """Has the graph of the latest run that is not part of another."""
+
+    kinds: ClassVar[frozenset[type[Event]]] = frozenset({RunStarted})
+
+    def __init__(self) -> None:
+        self.latest: Graph | None = None
+
+    def __call__(self, event: RunStarted) -> None:
+        if event.run.outer is None:
+            self.latest = event.run.graph()
+
+
+@contextlib.contextmanager
+def _drawn(path: Path) -> Iterator[None]:
+    """Draw the graph of the latest run of a block, whatever has come of it."""
+    from asyncgraph.observe import Recording
+
+    graphs = _Graphs()
+    with Recording() as recording, graphs:
+        try:
+            yield
+        finally:
+            if graphs.latest is not None:
+                draw(graphs.latest, format_of(path), path, color="duration", run=recording)
 
 
 @contextlib.asynccontextmanager

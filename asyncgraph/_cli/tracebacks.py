@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import os
 import sys
@@ -19,6 +20,7 @@ _DEMO = os.path.join(PACKAGE, "_cli", "demo")
 # What calls, or imports, the user's code.
 _LEADING = (
     os.path.dirname(asyncio.__file__) + os.sep,
+    contextlib.__file__,
     os.path.dirname(importlib.__file__) + os.sep,
     "<frozen importlib",
     "uvloop",
