@@ -1,7 +1,7 @@
-"""The transcripts of commands in the documents: what stands behind `$ asyncgraph` is run, and its output compared.
+"""The transcripts of commands in the documents: what stands behind `$ asyncgraph` is run.
 
-A document's files are its Python blocks that are introduced with their names in backquotes, as in "Say this is
-`shop.py`:". A transcript is a block of the language `console`.
+A document's files are its Python blocks that are introduced with their names in backquotes, as in "Say this
+is `shop.py`:". A transcript is a block of the language `console`: commands, each with what it prints.
 """
 
 from __future__ import annotations
@@ -23,6 +23,25 @@ _BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"^\$ asyncgraph (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 # Which expression of a line failed is marked differently by each version of Python, as is a comprehension.
 _MARKS = re.compile(r"^ *[~^]+\n", re.MULTILINE)
+
+
+DOCUMENT = """\
+This is `one.py`:
+
+<!--- skip: next -->
+```python
+from asyncgraph import delayed
+x = delayed(1)
+```
+
+```console
+$ asyncgraph run one.py:x
+1
+$ asyncgraph run one.py:x --quiet
+$ asyncgraph run one.py:y
+2
+```
+"""
 
 
 def transcripts(text):
@@ -58,11 +77,7 @@ def test_commands_print_what_the_document_says(document, folder, capsys, monkeyp
 
 def test_a_transcript_that_is_wrong_is_noticed(folder, capsys, monkeypatch):
     """The check runs what it finds, and tells right output from wrong."""
-    text = (
-        "This is `one.py`:\n\n<!--- skip: next -->\n```python\nfrom asyncgraph import delayed\nx = delayed(1)\n```\n"
-        "```console\n$ asyncgraph run one.py:x\n1\n$ asyncgraph run one.py:x --quiet\n$ asyncgraph run one.py:y\n2\n```\n"
-    )
-    right, quiet, wrong = run_all(text, folder, capsys, monkeypatch)
+    right, quiet, wrong = run_all(DOCUMENT, folder, capsys, monkeypatch)
     assert right == ("run one.py:x\n1\n",) * 2
     assert quiet == ("run one.py:x --quiet\n",) * 2
     assert wrong[0] != wrong[1]
