@@ -6,16 +6,17 @@ It decides nothing but whether an option has a value that can be right.
 from __future__ import annotations
 
 import argparse
-import ast
 import keyword
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from itertools import zip_longest
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asyncgraph._cli.exits import FINE, MISUSED
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["parse"]
 
@@ -178,8 +179,8 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--folder",
-        type=Path,
-        default=Path("asyncgraph-demo"),
+        type=_path,
+        default="asyncgraph-demo",
         metavar="DIR",
         help="where graph.svg, report.html and trace.json go (default: %(default)s)",
     )
@@ -243,6 +244,8 @@ def _named_value(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier() or keyword.iskeyword(name):
         raise argparse.ArgumentTypeError(f"write NAME=VALUE, as in url=/home or count=3, not {text!r}")
+    import ast
+
     try:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -272,12 +275,18 @@ def _port(text: str) -> int:
 
 
 def _new_file(text: str) -> Path:
-    path = Path(text)
+    path = _path(text)
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is a folder: give a file")
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
     return path
+
+
+def _path(text: str) -> Path:
+    from pathlib import Path  # as `ast` above, it is a third of the time that `--version` takes
+
+    return Path(text)
 
 
 def _picture(text: str) -> Path:
