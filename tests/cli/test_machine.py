@@ -41,7 +41,7 @@ def test_the_unified_groups(group):
 
 
 def test_the_old_groups(group):
-    """Each controller has folders of its own; -1 and numbers near 2**63 are no limits."""
+    """Each controller has folders of its own; -1 is no limit."""
     found = group(
         "4:memory:/job\n3:cpu,cpuacct:/job\n2:pids:/\n1:name=systemd:/job\n",
         **{
@@ -50,11 +50,16 @@ def test_the_old_groups(group):
             "cpu/cpu.cfs_quota_us": "-1",
             "cpu/cpu.cfs_period_us": "100000",
             "memory/job/memory.limit_in_bytes": "2097152",
-            "memory/memory.limit_in_bytes": str(2**63 - 4096),
             "pids/pids.max": "max",
         },
     )
     assert (found.cores(), found.memory(), found.processes()) == (0.5, 2097152, None)
+
+
+def test_an_old_group_without_a_limit_on_memory(group):
+    """A number near 2**63 is how the old groups write that there is none."""
+    found = group("4:memory:/\n", **{"memory/memory.limit_in_bytes": str(2**63 - 4096)})
+    assert found.memory() is None
 
 
 def test_no_groups(tmp_path):
