@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from asyncgraph.observe.drawing.model import Mark
     from asyncgraph.observe.events import (
         NODE_EVENTS,
         Event,
@@ -33,6 +34,7 @@ __all__ = [
     "NODE_EVENTS",
     "Event",
     "FunctionProgress",
+    "Mark",
     "NodeCached",
     "NodeCancelled",
     "NodeExpanded",
@@ -57,6 +59,7 @@ __all__ = [
 # Where each name is, if that is not `events`. Names are looked up when they are first used: who wants a
 # progress bar need not import the dashboard.
 _MODULES = {
+    "Mark": "drawing.model",
     "Observer": "observer",
     "Statistics": "statistics",
     "observing": "observer",
