@@ -9,9 +9,9 @@ often as wanted::
     drawing.html(color="duration", paint=marks, title="a run")  # the text of a whole page
     drawing.shapes  # what is drawn; each has its `id` in the SVG, and the numbers of its boxes as `members`
 
-`paint` maps keys or numbers of boxes to `Mark`s; a box without one is waiting. `color` is "executor", "state",
-"duration" or "order". Where there are more than some 150 boxes, similar ones are drawn as one shape, unless
-`collapse=False` is given. `svg_of` and `html_of` do both in one step.
+`paint` maps keys or numbers of boxes to `Mark`s; a box without one is waiting. `color` is "executor",
+"state", "duration" or "order". Where there are more than some 150 boxes, similar ones are drawn as one shape,
+unless `collapse=False` is given. `svg_of` and `html_of` do both in one step.
 """
 
 from __future__ import annotations
