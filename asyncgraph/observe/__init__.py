@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asyncgraph.observe.drawing.model import Mark
+    from asyncgraph.observe.drawing.picture import Picture
     from asyncgraph.observe.events import (
         NODE_EVENTS,
         Event,
@@ -48,6 +49,7 @@ __all__ = [
     "NodesAdded",
     "ObservedRun",
     "Observer",
+    "Picture",
     "RunFinished",
     "RunStarted",
     "Statistics",
@@ -61,6 +63,7 @@ __all__ = [
 _MODULES = {
     "Mark": "drawing.model",
     "Observer": "observer",
+    "Picture": "drawing.picture",
     "Statistics": "statistics",
     "observing": "observer",
 }
