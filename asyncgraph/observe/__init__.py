@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from asyncgraph.observe.drawing.model import Mark
+    from asyncgraph.observe.drawing.picture import Picture
     from asyncgraph.observe.events import (
         NODE_EVENTS,
         Event,
@@ -33,6 +35,7 @@ __all__ = [
     "NODE_EVENTS",
     "Event",
     "FunctionProgress",
+    "Mark",
     "NodeCached",
     "NodeCancelled",
     "NodeExpanded",
@@ -46,6 +49,7 @@ __all__ = [
     "NodesAdded",
     "ObservedRun",
     "Observer",
+    "Picture",
     "RunFinished",
     "RunStarted",
     "Statistics",
@@ -57,7 +61,9 @@ __all__ = [
 # Where each name is, if that is not `events`. Names are looked up when they are first used: who wants a
 # progress bar need not import the dashboard.
 _MODULES = {
+    "Mark": "drawing.model",
     "Observer": "observer",
+    "Picture": "drawing.picture",
     "Statistics": "statistics",
     "observing": "observer",
 }
