@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         WorkerStarted,
     )
     from asyncgraph.observe.observer import Observer, observing
+    from asyncgraph.observe.progress import ProgressBar
     from asyncgraph.observe.statistics import Statistics
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "NodesAdded",
     "ObservedRun",
     "Observer",
+    "ProgressBar",
     "RunFinished",
     "RunStarted",
     "Statistics",
@@ -58,6 +60,7 @@ __all__ = [
 # progress bar need not import the dashboard.
 _MODULES = {
     "Observer": "observer",
+    "ProgressBar": "progress",
     "Statistics": "statistics",
     "observing": "observer",
 }
