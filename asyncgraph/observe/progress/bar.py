@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ProgressBar"]
 
-DRAWN = 0.2
+DRAWN = 0.5
 """Seconds after which a run is shown where it is drawn: shorter ones would only flicker."""
 
 WRITTEN = 10.0
@@ -53,7 +53,7 @@ class ProgressBar(Observer):
 
     Args:
         file: Where to; by default what `sys.stderr` is when a run begins. Nothing is shown if that is None.
-        minimum: How many seconds a run has to take to be shown; by default 0.2, and 10 in plain lines.
+        minimum: How many seconds a run has to take to be shown; by default 0.5, and 10 in plain lines.
         rich: Whether to draw with rich in a terminal, which adds spinners and colors, and lifts what the
             program prints above the display by replacing `sys.stdout` and `sys.stderr` meanwhile. A
             `rich.console.Console` is drawn on whatever it is. It takes `pip install 'asyncgraph[rich]'`.
@@ -71,7 +71,7 @@ class ProgressBar(Observer):
         >>> total = delayed(sum)([delayed(abs)(number) for number in range(-3, 0)])
         >>> with ProgressBar(file=sys.stdout, minimum=0):
         ...     await total
-        asyncgraph: sum-1: finished after 0.0 s: 4 nodes
+        asyncgraph: sum-1: finished after ... s: 4 nodes
         6
     """
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from asyncgraph.observe.progress.table import UNICODE, lines_of, state_of
+from asyncgraph.observe.progress.table import UNICODE, lines_of, shortened, state_of
 from asyncgraph.observe.progress.view import Row, View
 from asyncgraph.observe.progress.words import clock, rate
 
@@ -42,12 +42,14 @@ class Notebook:
             self._show(group)
 
     def _show(self, group: Sequence[View]) -> None:
-        from IPython import display
+        from IPython.display import display
+
+        show: Any = display  # which has no types
 
         bundle = {"text/html": _html(group), "text/plain": _text(group)}
         handle = self._handles.get(group[0].id)
         if handle is None:
-            self._handles[group[0].id] = display(bundle, raw=True, display_id=True)
+            self._handles[group[0].id] = show(bundle, raw=True, display_id=True)
         else:
             handle.update(bundle, raw=True)
 
@@ -73,8 +75,6 @@ def _html(group: Sequence[View]) -> str:
 
 
 def _run(view: View) -> str:
-    from asyncgraph.observe.progress.table import shortened
-
     kept, others = shortened(view.rows, _MOST)
     left = state_of(view) if view.is_over else f"{clock(view.seconds)}{_left(view.total, ', ')}"
     functions = (

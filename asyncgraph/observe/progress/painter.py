@@ -81,6 +81,7 @@ class Painter:
         self._watches: dict[int, Watch] = {}
         self._thread: threading.Thread | None = None
         self._is_broken = False
+        self._drawn_at = float("-inf")
         self._pause = display.period
         self._polled_at = float("-inf")
         self._poll_pause = 0.0
@@ -106,27 +107,31 @@ class Painter:
         watch = self._watches.get(id)
         if watch is None:
             return
-        found = watch.run.progress() if watch.is_shown else None
+        # It may have taken long enough, and not have been drawn yet.
+        watch.is_shown = watch.is_shown or watch.run.began + seconds >= watch.shown_from
+        found = watch.run.progress() if watch.is_shown else ()
         with self._changed:
             if self._watches.get(id) is not watch:
                 return
             now = self._clock.now()
-            if found is not None:
-                watch.take(found, now)
+            watch.take(found, now)
             watch.conclude(state, seconds)
             self._remove([watch], now)
 
     def round(self) -> None:
         """Ask the runs, if it is time to, and draw them; this is what the thread does again and again."""
         began = self._clock.spent()
-        now = self._clock.now()
+        self._drawn_at = now = self._clock.now()
         with self._changed:
             watches = [each for each in self._watches.values() if each.shown_from <= now]
         if not watches:
             return
         if now - self._polled_at >= self._poll_pause:
+            # The first time takes longer by far: all nodes are looked at. It says nothing about the next one.
+            is_first = not all(each.is_shown for each in watches)
             self._poll(watches)
-            self._polled_at, self._poll_pause = now, (self._clock.spent() - began) * _PAUSES
+            self._polled_at = now
+            self._poll_pause = 0.0 if is_first else (self._clock.spent() - began) * _PAUSES
         began = self._clock.spent()
         with self._changed:
             lost = [each for each in self._watches.values() if each.is_left_behind()]
@@ -155,8 +160,8 @@ class Painter:
     def _work(self) -> None:
         while True:
             with self._changed:
-                if self._watches:
-                    self._clock.wait(self._changed, self._until_next())
+                while self._watches and (seconds := self._until_next()) > 0:
+                    self._clock.wait(self._changed, seconds)
                 if not self._watches:
                     self._thread = None
                     return
@@ -169,11 +174,15 @@ class Painter:
         if self._is_broken:
             return threading.TIMEOUT_MAX
         shown_from = min(each.shown_from for each in self._watches.values())
-        return max(shown_from - self._clock.now(), self._pause)
+        return max(shown_from, self._drawn_at + self._pause) - self._clock.now()
 
     def _poll(self, watches: Sequence[Watch]) -> None:
         for watch in watches:
-            found = watch.run.progress()
+            try:
+                found = watch.run.progress()
+            except Exception:  # it changes while it is looked at; what it said before will do
+                _logger.debug("a run does not say how far it is", exc_info=True)
+                continue
             with self._changed:
                 if watch.run.id in self._watches:
                     watch.take(found, self._clock.now())

@@ -68,12 +68,13 @@ class _Entry(NamedTuple):
         """Those columns that are texts."""
         row = self.row
         total = f"{row.nodes:,}"
-        running = f"{row.running:>{digits}} running" if not self.is_over else ""
+        is_done = self.is_over or row.done == row.nodes
+        running = "" if is_done else f"{row.running:>{digits}} running"
         notes = (running, *(f"{count:,} {word}" for count, word in _troubles(row)))
         return {
             "counts": f"{row.finished + row.failed:>{len(total)},}/{total}",
             "notes": ", ".join(filter(None, notes)),
-            "rate": "" if self.is_over or row.done == row.nodes else rate(row.rate),
+            "rate": "" if is_done else rate(row.rate),
             "left": self.left,
         }
 
@@ -207,7 +208,13 @@ def _line(
             line.append(Piece(padded(texts[column], width), failed))
         else:
             line.append(Piece(texts[column].rjust(width)))
-    return line
+    return _trimmed(line)
+
+
+def _trimmed(line: Line) -> Line:
+    while line and not line[-1].text.strip():
+        line.pop()
+    return [*line[:-1], line[-1]._replace(text=line[-1].text.rstrip())] if line else line
 
 
 def _bar(row: Row, width: int, symbols: Symbols) -> Iterable[Piece]:

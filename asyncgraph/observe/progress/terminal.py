@@ -49,7 +49,7 @@ class Terminal:
         columns, rows = _size(self._file)
         # One line is kept for what is printed, and one column, since terminals differ in what they do after
         # it.
-        left = [line for view in over for line in self._lines([view], columns - 1, len(view.rows) + 1)]
+        left = [line for view in over for line in self._lines([view], columns - 1, rows - 2)]
         shown = self._lines(live, columns - 1, rows - 2) if live else []
         self._file.write(_frame(left, shown, columns))
         self._file.flush()

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Rich"]
 
-_BAR = 40
-"""Columns of a bar, where there is room for it."""
+_WIDEST = 110
+"""Columns of a table, where there is room for them; a bar takes what the texts leave."""
+
+_NAME = 3
+"""Names take no more than one column in so many."""
 
 _MARKS = {"finished": ("✓", "green"), "failed": ("✗", "red")}
 _OTHER = ("■", "yellow")
@@ -63,8 +66,11 @@ class Rich:
 
     def _table(self, view: View, height: int) -> Table:
         """As many lines as that, at most: one for the run, the others for its functions."""
-        columns = (Column(no_wrap=True, overflow="ellipsis", ratio=1), Column(width=_BAR))
-        table = Table.grid(*columns, *(Column(no_wrap=True) for _ in range(4)), padding=(0, 1), expand=False)
+        width = min(self._console.width, _WIDEST)
+        name = Column(no_wrap=True, overflow="ellipsis", max_width=width // _NAME)
+        texts = (Column(no_wrap=True) for _ in range(4))
+        table = Table.grid(name, Column(ratio=1), *texts, padding=(0, 1))
+        table.width = width
         left = state_of(view) if view.is_over else f"{clock(view.seconds)}{_left(view.total, ', ')}"
         self._add(table, view, view.total, 2 * view.depth, left)
         if height > 1:
@@ -75,9 +81,10 @@ class Rich:
 
     def _add(self, table: Table, view: View, row: Row, indent: int, left: str) -> None:
         done = row.finished + row.failed
+        done_style, all_style = ("red", "red") if row.failed else ("bar.complete", "bar.finished")
         table.add_row(
             self._name(view, row, indent),
-            Bar(total=max(row.nodes, 1), completed=done, width=None),
+            Bar(total=max(row.nodes, 1), completed=done, complete_style=done_style, finished_style=all_style),
             Text(f"{done:,}/{row.nodes:,}", justify="right"),
             _notes(row, is_over=view.is_over),
             Text("" if view.is_over or row.done == row.nodes else rate(row.rate), style="cyan"),
@@ -105,7 +112,8 @@ def _mark(view: View, row: Row) -> tuple[str | None, str]:
 
 
 def _notes(row: Row, *, is_over: bool) -> Text:
-    parts = [] if is_over else [(f"{row.running:,} running", "")]
+    is_done = is_over or row.done == row.nodes
+    parts = [] if is_done else [(f"{row.running:,} running", "")]
     parts += [(f"{row.failed:,} failed", "red")] if row.failed else []
     parts += [(f"{row.cancelled:,} cancelled", "yellow")] if row.cancelled else []
     return Text(", ").join(Text(text, style=style) for text, style in parts)
