@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_TOKEN = re.compile(r"\x1b\](?P<name>[^\x07]*)\x07|\x1b\[(?P<number>\d*)(?P<code>[A-Za-z])|(?P<text>.)", re.DOTALL)
+_TOKEN = re.compile(
+    r"\x1b\](?P<name>[^\x07]*)\x07|\x1b\[(?P<number>\d*)(?P<code>[A-Za-z])|(?P<text>.)", re.DOTALL
+)
 
 
 def snapshot(name: str) -> str:
@@ -62,7 +64,9 @@ class Screen:
             self._clear(self._line)
         elif code == "J":
             self._clear(self._line)
-            self._cells[self._line + 1 :] = [[" "] * self._columns for _ in range(self._height - self._line - 1)]
+            self._cells[self._line + 1 :] = [
+                [" "] * self._columns for _ in range(self._height - self._line - 1)
+            ]
         else:
             raise AssertionError(f"the screen does not know code {code!r}")
 

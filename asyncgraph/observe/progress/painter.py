@@ -109,12 +109,13 @@ class Painter:
             return
         # It may have taken long enough, and not have been drawn yet.
         watch.is_shown = watch.is_shown or watch.run.began + seconds >= watch.shown_from
-        found = watch.run.progress() if watch.is_shown else ()
+        take = _ask(watch, seconds) if watch.is_shown else None
         with self._changed:
             if self._watches.get(id) is not watch:
                 return
             now = self._clock.now()
-            watch.take(found, now)
+            if take is not None:
+                take(now)
             watch.conclude(state, seconds)
             self._remove([watch], now)
 
@@ -127,11 +128,12 @@ class Painter:
         if not watches:
             return
         if now - self._polled_at >= self._poll_pause:
-            # The first time takes longer by far: all nodes are looked at. It says nothing about the next one.
-            is_first = not all(each.is_shown for each in watches)
-            self._poll(watches)
+            # The first look at a run takes longer by far, and says nothing about how long the next one takes.
+            before = sum(each.is_looked_at for each in watches)
+            self._poll(watches, now)
+            is_usual = sum(each.is_looked_at for each in watches) == before
             self._polled_at = now
-            self._poll_pause = 0.0 if is_first else (self._clock.spent() - began) * _PAUSES
+            self._poll_pause = (self._clock.spent() - began) * _PAUSES if is_usual else 0.0
         began = self._clock.spent()
         with self._changed:
             lost = [each for each in self._watches.values() if each.is_left_behind()]
@@ -176,16 +178,16 @@ class Painter:
         shown_from = min(each.shown_from for each in self._watches.values())
         return max(shown_from, self._drawn_at + self._pause) - self._clock.now()
 
-    def _poll(self, watches: Sequence[Watch]) -> None:
+    def _poll(self, watches: Sequence[Watch], now: float) -> None:
         for watch in watches:
             try:
-                found = watch.run.progress()
+                take = watch.ask(now - watch.run.began)
             except Exception:  # it changes while it is looked at; what it said before will do
                 _logger.debug("a run does not say how far it is", exc_info=True)
                 continue
             with self._changed:
                 if watch.run.id in self._watches:
-                    watch.take(found, self._clock.now())
+                    take(now)
                     watch.is_shown = True
 
     # -- under the lock
@@ -226,6 +228,14 @@ class Painter:
         # The file is closed, for instance. The runs have nothing to do with it.
         self._is_broken = True
         _logger.warning("the progress of runs cannot be shown any more", exc_info=error)
+
+
+def _ask(watch: Watch, seconds: float) -> Callable[[float], None] | None:
+    try:
+        return watch.ask(seconds)
+    except Exception:  # it has changed while it was looked at, perhaps: what it has said before will do
+        _logger.debug("the run %s does not say how far it is", watch.run.id, exc_info=True)
+        return None
 
 
 _lock = threading.Lock()

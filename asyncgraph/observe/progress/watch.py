@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from asyncgraph.observe.events import FunctionProgress, ObservedRun
 from asyncgraph.observe.progress.pace import Pace
 from asyncgraph.observe.progress.view import RUNNING, Row, View, summed
+from asyncgraph.observe.statistics import Statistics
 
 __all__ = ["Watch"]
+
+_LOOK = 150e-9
+"""Seconds, about, that it takes to ask a run for its functions for the first time, for each of its nodes."""
+
+_PART = 50
+"""That is done when the run has taken so many times as long: it costs two hundredths of the time at most."""
 
 
 class Watch:
@@ -21,6 +29,7 @@ class Watch:
         run: The run.
         shown_from: When it is shown, if it is still going on then.
         is_shown: Whether it has been shown.
+        is_looked_at: Whether it has been asked for its functions.
     """
 
     def __init__(self, run: ObservedRun, minimum: float, loop: asyncio.AbstractEventLoop | None) -> None:
@@ -30,7 +39,9 @@ class Watch:
         # Weakly: a loop that was left behind may go.
         self._loop = None if loop is None else weakref.ref(loop)
         self._rows: list[Row] = []
-        self._total = summed(run.name, ())
+        self._name = run.name if run.outer is None else f"{run.name} in {run.outer[1]}"
+        self._total = summed(self._name, ())
+        self.is_looked_at = False
         self._paces: dict[tuple[str, int], Pace] = {}
         self._pace = Pace()
         self._state = RUNNING
@@ -47,8 +58,26 @@ class Watch:
         loop = None if self._loop is None else self._loop()
         return self._loop is not None and (loop is None or loop.is_closed())
 
-    def take(self, found: Sequence[FunctionProgress], now: float) -> None:
-        """Take what the run has said of its functions."""
+    def ask(self, seconds: float) -> Callable[[float], None]:
+        """Ask the run how far it is, and return what takes that down; any thread may ask.
+
+        Args:
+            seconds: For how long the run has been going on.
+        """
+        if not self.is_looked_at:
+            counts = self.run.statistics()
+            if counts.nodes * _LOOK * _PART > seconds:
+                return functools.partial(self._take_counts, counts)
+        return functools.partial(self._take, self.run.progress())
+
+    def _take_counts(self, counts: Statistics, now: float) -> None:
+        total = Row(
+            self._name, counts.nodes, counts.running, counts.finished, counts.failed, counts.cancelled
+        )
+        self._total = _paced(total, self._pace, now)
+
+    def _take(self, found: Sequence[FunctionProgress], now: float) -> None:
+        self.is_looked_at = True
         seen: Counter[str] = Counter()
         self._rows = []
         for each in found:
@@ -56,8 +85,7 @@ class Watch:
             pace = self._paces.setdefault((each.name, seen[each.name]), Pace())
             seen[each.name] += 1
             self._rows.append(_paced(Row(*each), pace, now))
-        title = self.run.name if self.run.outer is None else f"{self.run.name} in {self.run.outer[1]}"
-        self._total = self._with_longest(_paced(summed(title, self._rows), self._pace, now))
+        self._total = self._with_longest(_paced(summed(self._name, self._rows), self._pace, now))
 
     def conclude(self, state: str, seconds: float) -> None:
         """It is over."""
