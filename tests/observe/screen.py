@@ -23,8 +23,8 @@ class Screen:
     """A screen of so many columns and lines.
 
     Attributes:
-        snapshots: By name, what was there: all lines, those that have left the screen at the top included, and
-            where the cursor was.
+        snapshots: By name, what was there: all lines, those that have left the screen at the top included,
+            and where the cursor was.
         colors: The codes of all colors that were used.
     """
 

@@ -1,6 +1,6 @@
-"""Runs that go on as they are told to, on a clock that is set by hand, and what a progress bar shows of them."""
+"""Runs that go on as they are told to, on a clock set by hand, and what a progress bar shows of them."""
 
-# ruff: noqa: D102 - helpers whose names say it
+# ruff: noqa: D102, D103 - helpers whose names say it
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import asyncio
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, TextIO
 
 from asyncgraph import delayed
@@ -21,7 +21,7 @@ TURNS = 100
 
 
 class Clock:
-    """A clock that is set by hand. A thread that waits for it waits until it is told."""
+    """A clock that is set by hand. For a thread that waits time is never up: it draws nothing by itself."""
 
     def __init__(self) -> None:
         self.time = 1000.0
@@ -33,8 +33,9 @@ class Clock:
     def spent(self) -> float:
         return self.cost
 
-    def wait(self, changed: threading.Condition, seconds: float) -> None:
+    def wait(self, changed: threading.Condition, seconds: float) -> bool:
         changed.wait()
+        return False
 
 
 class Bar(ProgressBar):
@@ -95,7 +96,7 @@ class FakeRun:
 
     def statistics(self) -> Statistics:
         nodes, running, finished, failed, cancelled = (
-            sum(each) for each in zip(*(row[1:] for row in self.rows))
+            sum(each) for each in zip(*(row[1:] for row in self.rows), strict=True)
         )
         waiting = nodes - running - finished - failed - cancelled
         return Statistics(nodes, waiting, 0, running, finished, failed, cancelled, 0.0)
@@ -135,7 +136,7 @@ class Stage:
         async def call(*values: Any) -> Any:
             await self._gates[name].acquire()
             result = None if act is None else act(*values)
-            return await result if isinstance(result, Awaitable) else result
+            return await result if asyncio.iscoroutine(result) else result
 
         return delayed(call, name=name)
 

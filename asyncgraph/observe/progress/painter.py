@@ -49,8 +49,8 @@ class Clock(Protocol):
         """Seconds of computing that this thread has taken."""
         ...
 
-    def wait(self, changed: threading.Condition, seconds: float) -> None:
-        """Wait so long, or until it is notified."""
+    def wait(self, changed: threading.Condition, seconds: float) -> bool:
+        """Wait so long, or until it is notified; whether the time is up."""
         ...
 
 
@@ -59,8 +59,8 @@ class _System:
     # Not `now`, which counts the time that a thread waits for others to let it run.
     spent = staticmethod(time.thread_time)
 
-    def wait(self, changed: threading.Condition, seconds: float) -> None:
-        changed.wait(seconds)
+    def wait(self, changed: threading.Condition, seconds: float) -> bool:
+        return seconds <= 0 or not changed.wait(seconds)
 
 
 SYSTEM: Clock = _System()
@@ -162,8 +162,8 @@ class Painter:
     def _work(self) -> None:
         while True:
             with self._changed:
-                while self._watches and (seconds := self._until_next()) > 0:
-                    self._clock.wait(self._changed, seconds)
+                while self._watches and not self._clock.wait(self._changed, self._until_next()):
+                    pass
                 if not self._watches:
                     self._thread = None
                     return

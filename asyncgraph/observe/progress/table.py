@@ -19,12 +19,13 @@ class Symbols(NamedTuple):
 
     done: str
     half: str
+    failed: str
     rest: str
     cut: str
 
 
-UNICODE = Symbols("━", "╸", "─", "…")
-ASCII = Symbols("#", "", "-", "~")
+UNICODE = Symbols("━", "╸", "╍", "─", "…")
+ASCII = Symbols("#", "", "x", "-", "~")
 
 
 class Piece(NamedTuple):
@@ -40,7 +41,10 @@ _BAR = range(8, 41)
 """How many columns a bar has."""
 
 _NAME = 3
-"""Names take no more than one column in so many, if there is to be a bar."""
+"""Names take no more than one column in so many, beside a bar; without one they take what is left."""
+
+_SHORTEST = 4
+"""How many columns are left to names, at least."""
 
 _SETS = (
     ("bar", "counts", "notes", "rate", "left"),
@@ -141,7 +145,7 @@ def _entries(views: Sequence[View], height: int) -> Iterable[_Entry]:
 
 
 def _functions(view: View, room: int) -> Iterable[_Entry]:
-    if not room:
+    if room == 0 or (room == 1 and len(view.rows) > 1):  # which would say what the line of the run says
         return
     kept, others = shortened(view.rows, room)
     for row in (*kept, *([others] if others else ())):
@@ -186,11 +190,14 @@ def _layout(entries: Sequence[_Entry], widths: dict[str, int], width: int) -> tu
     longest = max(entry.indent + width_of(entry.row.name) for entry in entries)
     for columns in _SETS:
         kept = [name for name in columns if name == "bar" or widths[name]]
-        names = min(longest, max(width // _NAME, _BAR.start)) if kept else min(longest, width)
-        room = width - names - sum(len(_GAP) + widths.get(name, 0) for name in kept)
-        if room >= (_BAR.start if "bar" in kept else 0):
-            return kept, names, min(room, _BAR[-1])
-    return [], min(longest, width), 0
+        room = width - sum(len(_GAP) + widths.get(name, 0) for name in kept)
+        if "bar" in kept:
+            names = min(longest, max(width // _NAME, _BAR.start))
+            if room - names >= _BAR.start:
+                return kept, names, min(room - names, _BAR[-1])
+        elif room >= _SHORTEST or not kept:
+            return kept, min(longest, room), 0
+    raise AssertionError("the last set is empty")
 
 
 def _line(
@@ -203,9 +210,8 @@ def _line(
         line.append(Piece(_GAP))
         if column == "bar":
             line += _bar(entry.row, width, symbols)
-        elif column in {"notes", "left"}:
-            failed = "failed" if column == "notes" and entry.row.failed else ""
-            line.append(Piece(padded(texts[column], width), failed))
+        elif column == "notes":
+            line.append(Piece(padded(texts[column], width), "failed" if entry.row.failed else ""))
         else:
             line.append(Piece(texts[column].rjust(width)))
     return _trimmed(line)
@@ -226,4 +232,4 @@ def _bar(row: Row, width: int, symbols: Symbols) -> Iterable[Piece]:
     done = symbols.done * (halves // 2)
     half = symbols.half if halves % 2 and not failed else ""
     rest = symbols.rest * (width - len(done) - len(half) - failed)
-    return [Piece(done + half, "done"), Piece(symbols.done * failed, "failed"), Piece(rest, "rest")]
+    return [Piece(done + half, "done"), Piece(symbols.failed * failed, "failed"), Piece(rest, "rest")]

@@ -18,6 +18,9 @@ __all__ = ["Watch"]
 _LOOK = 150e-9
 """Seconds, about, that it takes to ask a run for its functions for the first time, for each of its nodes."""
 
+_FREE = 1_000
+"""So few nodes are looked at at once: it takes no time."""
+
 _PART = 50
 """That is done when the run has taken so many times as long: it costs two hundredths of the time at most."""
 
@@ -66,7 +69,7 @@ class Watch:
         """
         if not self.is_looked_at:
             counts = self.run.statistics()
-            if counts.nodes * _LOOK * _PART > seconds:
+            if counts.nodes > _FREE and counts.nodes * _LOOK * _PART > seconds:
                 return functools.partial(self._take_counts, counts)
         return functools.partial(self._take, self.run.progress())
 
