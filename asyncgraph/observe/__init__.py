@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         WorkerStarted,
     )
     from asyncgraph.observe.observer import Observer, observing
+    from asyncgraph.observe.progress import ProgressBar
     from asyncgraph.observe.statistics import Statistics
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "ObservedRun",
     "Observer",
     "Picture",
+    "ProgressBar",
     "RunFinished",
     "RunStarted",
     "Statistics",
@@ -64,6 +66,7 @@ _MODULES = {
     "Mark": "drawing.model",
     "Observer": "observer",
     "Picture": "drawing.picture",
+    "ProgressBar": "progress",
     "Statistics": "statistics",
     "observing": "observer",
 }
