@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
-from asyncgraph._cli.exits import MISUSED, CommandError
+from asyncgraph._cli.exits import FAILED, MISUSED, CommandError
 from asyncgraph._graph.graph import Graph
 
-__all__ = ["draw", "format_of"]
+__all__ = ["check_program", "draw", "format_of"]
 
 _FORMATS = {
     ".svg": "svg",
@@ -34,16 +36,39 @@ def format_of(path: Path) -> str:
     return format
 
 
-def draw(graph: Graph, format: str, path: Path | None, *, collapse: bool = True) -> str | None:
-    """Draw a graph; into a file, or as a text that is returned.
+def check_program(format: str) -> None:
+    """See that there is what draws this format, before much is done for it.
 
     Raises:
-        CommandError: The file cannot be written, or what draws this format is not there.
+        CommandError: There is not.
     """
-    from asyncgraph.observe.drawing import draw as drawn
+    if format in {"png", "pdf"} and shutil.which("dot") is None:
+        raise CommandError(
+            MISUSED,
+            f"{format} is drawn by Graphviz, whose program dot is not on the path; svg and html need nothing",
+        )
 
-    text = drawn(graph, format)
-    if path is None:
-        return text
-    path.write_text(text)
-    return None
+
+def draw(graph: Graph, format: str, path: Path | None, **options: Any) -> str | None:
+    """Draw a graph; into a file, or as a text that is returned.
+
+    Args:
+        graph: The graph.
+        format: The format.
+        path: The file, or None.
+        options: As of `visualize`.
+
+    Raises:
+        CommandError: The file cannot be written, or what draws this format is not there, or fails.
+    """
+    from asyncgraph.observe.drawing.picture import picture_of
+
+    check_program(format)
+    chosen: dict[str, Any] = {"format": format, "color": "executor", "collapse": True, "run": None, **options}
+    try:
+        picture = picture_of(graph, path, **chosen)
+    except OSError as error:
+        raise CommandError(MISUSED, f"{path} cannot be written: {error.strerror or error}") from None
+    except RuntimeError as error:  # of Graphviz
+        raise CommandError(FAILED, str(error)) from None
+    return picture if isinstance(picture, str) else None

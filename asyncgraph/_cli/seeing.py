@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from asyncgraph import Runtime
-from asyncgraph._cli.drawing import draw, format_of
+from asyncgraph._cli.drawing import check_program, draw, format_of
 from asyncgraph._cli.exits import MISUSED, CommandError
 from asyncgraph._graph.graph import Graph
 from asyncgraph.observe import Event, Observer, RunStarted
@@ -75,13 +75,15 @@ def _drawn(path: Path) -> Iterator[None]:
     """Draw the graph of the latest run of a block, whatever has come of it."""
     from asyncgraph.observe import Recording
 
+    format = format_of(path)
+    check_program(format)
     graphs = _Graphs()
     with Recording() as recording, graphs:
         try:
             yield
         finally:
             if graphs.latest is not None:
-                draw(graphs.latest, format_of(path), path, color="duration", run=recording)
+                draw(graphs.latest, format, path, color="duration", run=recording)
 
 
 @contextlib.asynccontextmanager

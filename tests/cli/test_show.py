@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 
 def test_a_graph_as_text(command):
     """Without a format there is a line for each key, with where it runs if not on the loop."""
@@ -55,3 +57,76 @@ def test_arrays_take_one_line(command, program):
         "from asyncgraph import delayed\nclass A:\n  def __repr__(s): return 'a\\n  b'\nx = delayed(A())",
     )
     assert command("show", "lines.py:x").out.endswith(" = a b\n")
+
+
+@pytest.mark.parametrize(
+    ("format", "begins"),
+    [
+        ("mermaid", "flowchart BT\n"),
+        ("dot", "digraph"),
+        ("json", "{"),
+        ("svg", "<svg"),
+        ("html", "<!doctype html>"),
+    ],
+)
+def test_a_graph_in_another_format(command, format, begins):
+    """A format is printed, or written to a file."""
+    ended = command("show", "graph.py:pair", "--format", format)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith(begins)
+    assert "invert" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("graph.svg", "<svg"),
+        ("graph.HTML", "<!doctype html>"),
+        ("graph.gv", "digraph"),
+        ("graph.mmd", "flowchart"),
+        ("graph.txt", "fetch-"),
+        ("graph.json", "{"),
+    ],
+)
+def test_a_graph_in_a_file(command, folder, name, begins):
+    """The format is that of the file's suffix, and nothing is printed."""
+    assert command("show", "graph.py:total", "-o", name) == (0, "", "")
+    assert (folder / name).read_text().startswith(begins)
+
+
+def test_a_format_beats_the_suffix(command, folder):
+    """Where both are given, the option counts."""
+    assert command("show", "graph.py:total", "-o", "graph.txt", "--format", "svg") == (0, "", "")
+    assert (folder / "graph.txt").read_text().startswith("<svg")
+
+
+def test_an_unknown_suffix(command):
+    """It is refused with those that are known."""
+    ended = command("show", "graph.py:total", "-o", "graph.jpg")
+    assert ended.code == 2
+    assert "graph.jpg has none of the suffixes .svg, .html, .dot, " in ended.err
+
+
+def test_formats_that_are_no_text(command, folder, monkeypatch):
+    """They need a file, and Graphviz."""
+    ended = command("show", "graph.py:total", "--format", "png")
+    assert ended == (2, "", "asyncgraph: png is no text: give a file, as in -o graph.png\n")
+    monkeypatch.setenv("PATH", str(folder))
+    ended = command("show", "graph.py:total", "-o", "graph.pdf")
+    message = "pdf is drawn by Graphviz, whose program dot is not on the path; svg and html need nothing"
+    assert ended == (2, "", f"asyncgraph: {message}\n")
+
+
+def test_what_is_alike_is_drawn_as_one(command, program):
+    """Of many nodes that are alike there is one shape, unless all are asked for."""
+    program(
+        "many.py",
+        """
+        from asyncgraph import delayed
+        node = delayed(sum)([delayed(abs)(number) for number in range(400)])
+        """,
+    )
+    few = command("show", "many.py:node", "--format", "mermaid").out.splitlines()
+    all_of_them = command("show", "many.py:node", "--format", "mermaid", "--no-collapse").out.splitlines()
+    assert len(few) < 10
+    assert len(all_of_them) > 800
