@@ -21,7 +21,7 @@ DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 _FILE = re.compile(r"`(\w+\.py)`:\n+(?:<!---.*?-->\n)?```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"^\$ asyncgraph (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
-# Which expression of a line failed is marked differently by each version of Python, as is a comprehension.
+# Which expression of a line failed is marked differently by each version of Python.
 _MARKS = re.compile(r"^ *[~^]+\n", re.MULTILINE)
 
 
@@ -51,7 +51,7 @@ def transcripts(text):
 
 def printed(text):
     """What is printed, without what differs from version to version."""
-    return _MARKS.sub("", text).replace("<listcomp>", "order")
+    return _MARKS.sub("", text)
 
 
 def run_all(text, folder, capsys, monkeypatch):
