@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     )
     from asyncgraph.observe.recording import Mark, Recording
     from asyncgraph.observe.statistics import Statistics
+    from asyncgraph.observe.trace import Trace
 
 __all__ = [
     "NODE_EVENTS",
@@ -66,6 +67,7 @@ __all__ = [
     "RunFinished",
     "RunStarted",
     "Statistics",
+    "Trace",
     "WorkerLost",
     "WorkerStarted",
     "observing",
@@ -84,6 +86,7 @@ _MODULES = {
     "RecordedWorker": "recorded",
     "Recording": "recording",
     "Statistics": "statistics",
+    "Trace": "trace",
     "observing": "observer",
 }
 
