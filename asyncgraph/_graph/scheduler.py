@@ -59,11 +59,15 @@ __all__ = [
     "RUNNING",
     "STATES",
     "WAITING",
+    "NewStates",
     "Scheduler",
 ]
 
 STATES = ("waiting", "ready", "running", "finished", "failed", "cancelled", "released")
 WAITING, READY, RUNNING, FINISHED, FAILED, CANCELLED, RELEASED = range(len(STATES))
+
+NewStates = Callable[[list[int]], list[int]]
+"""Makes, of states, a list of them."""
 
 # What becomes of each state when a run is cancelled, for `bytes.translate`.
 _CANCEL = bytes([CANCELLED, CANCELLED, *range(RUNNING, 256)])
@@ -85,6 +89,7 @@ class Scheduler:
         holds_inputs: Whether all tasks hold their inputs, and keep them if they do not finish, so that it
             can be revived.
         lazy: The tasks, no outputs among them, that are lazy: they sleep until they are needed at once.
+        states: Makes, of the first states, the list that `state` is to be: one that notes changes, perhaps.
 
     Attributes:
         holds_inputs: The same.
@@ -113,6 +118,7 @@ class Scheduler:
         "_postponed",
         "_rank",
         "_renewed",
+        "_states",
         "_task_at",
         "_uses",
         "_withdrawn",
@@ -143,17 +149,26 @@ class Scheduler:
         *,
         holds_inputs: bool = False,
         lazy: Iterable[int] = (),
+        states: NewStates | None = None,
     ) -> None:
         self.holds_inputs = holds_inputs
         self._lazy = set(lazy)
+        self._states = states
         whole(self._make(dependencies, dependents, lanes, outputs, begun, results, running, urgency))
 
     @classmethod
-    def in_pieces(cls, *args: Any, holds_inputs: bool = False, lazy: Iterable[int] = ()) -> Pieces[Scheduler]:
+    def in_pieces(
+        cls,
+        *args: Any,
+        holds_inputs: bool = False,
+        lazy: Iterable[int] = (),
+        states: NewStates | None = None,
+    ) -> Pieces[Scheduler]:
         """Make a scheduler in pieces."""
         scheduler = cls.__new__(cls)
         scheduler.holds_inputs = holds_inputs
         scheduler._lazy = set(lazy)
+        scheduler._states = states
         yield from scheduler._make(*args)
         return scheduler
 
@@ -173,7 +188,7 @@ class Scheduler:
         self.dependents = dependents
         self.lanes = lanes
         self.outputs = frozenset(outputs)
-        self.state = [WAITING] * count
+        self.state = [WAITING] * count if self._states is None else self._states([WAITING] * count)
         self.results: list[Any] = [None] * count
         self.behind: dict[int, int] = {}
         self.remaining = count
@@ -378,6 +393,10 @@ class Scheduler:
         """The pause of a task that was postponed is over."""
         self._postponed.remove(task)
         self._give_back(task)
+
+    def note_states(self, states: NewStates) -> None:
+        """Let `state` be another list from now on, which is made of the present one."""
+        self.state = states(self.state)
 
     def revive(self) -> None:
         """Let all that has failed or was cancelled be begun after all; all inputs are held."""

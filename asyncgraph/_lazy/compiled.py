@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from functools import partial
 from typing import Any, Generic, NoReturn, TypeVar, overload
 
@@ -14,10 +14,12 @@ from asyncgraph._graph.graph import Graph
 from asyncgraph._graph.node import NO_KWARGS, Node
 from asyncgraph._lazy.node import Delayed, build_node
 from asyncgraph._runtime import run as runs
+from asyncgraph._runtime.options import checked_observers
 from asyncgraph._runtime.planning import plan_for_calls
 from asyncgraph._runtime.run import Run
 from asyncgraph._runtime.runtime import Runtime, check_request, current_runtime
 from asyncgraph.errors import GraphError
+from asyncgraph.observe.entered import AnyObserver
 
 __all__ = ["Compiled", "Input", "compile"]
 
@@ -63,6 +65,7 @@ def compile(
     timeout: float | None = None,
     return_exceptions: bool = False,
     runtime: Runtime | None = None,
+    observers: Iterable[AnyObserver] = (),
 ) -> Compiled[T]: ...
 @overload
 def compile(
@@ -70,12 +73,14 @@ def compile(
     timeout: float | None = None,
     return_exceptions: bool = False,
     runtime: Runtime | None = None,
+    observers: Iterable[AnyObserver] = (),
 ) -> Compiled[Any]: ...
 def compile(
     *nodes: Any,
     timeout: float | None = None,
     return_exceptions: bool = False,
     runtime: Runtime | None = None,
+    observers: Iterable[AnyObserver] = (),
 ) -> Compiled[Any]:
     """Plan a graph once, to run it many times: as often as wanted, also many times at once.
 
@@ -84,6 +89,7 @@ def compile(
         timeout: For each call; as in `compute`.
         return_exceptions: Likewise.
         runtime: Likewise; by default the one that is current when a call is awaited.
+        observers: Who is told of each call, beside those of the runtime and of `with` blocks.
 
     Returns:
         A function: `await f(x=1)` gives what `compute` would with 1 in the place of `Input("x")`.
@@ -102,7 +108,8 @@ def compile(
         'page at /home'
     """
     check_request(nodes, timeout, runtime)
-    return Compiled(nodes, timeout=timeout, return_exceptions=return_exceptions, runtime=runtime)
+    options = {"return_exceptions": return_exceptions, "observers": checked_observers(observers)}
+    return Compiled(nodes, timeout=timeout, runtime=runtime, **options)
 
 
 class Compiled(Generic[T_co]):

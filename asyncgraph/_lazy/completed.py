@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 
 from asyncgraph._lazy.node import Delayed
 from asyncgraph._runtime.front import begin
+from asyncgraph._runtime.options import checked_observers
 from asyncgraph._runtime.run import Run
 from asyncgraph._runtime.runtime import Runtime, check_options
+from asyncgraph.observe.entered import AnyObserver
 
 __all__ = ["as_completed"]
 
@@ -25,6 +27,7 @@ def as_completed(
     timeout: float | None = None,
     return_exceptions: bool = False,
     runtime: Runtime | None = None,
+    observers: Iterable[AnyObserver] = (),
 ) -> AsyncGenerator[tuple[Delayed[T], T], None]:
     """Run several graphs as one, and give each requested node with its value as soon as it has one.
 
@@ -37,6 +40,7 @@ def as_completed(
         timeout: As in `compute`.
         return_exceptions: Give the exception of a node that failed in place of its value, and go on.
         runtime: As in `compute`.
+        observers: Likewise.
 
     Raises:
         Exception: As `compute` does, from the iteration, once the values that were there have been given.
@@ -56,8 +60,8 @@ def as_completed(
         if not isinstance(node, Delayed):
             raise TypeError(f"as_completed takes nodes, not {node!r}")
     check_options(timeout, runtime)
-    start = partial(begin, runtime, (requested,), timeout=timeout, return_exceptions=return_exceptions)
-    return _as_completed(requested, start)
+    options = {"return_exceptions": return_exceptions, "observers": checked_observers(observers)}
+    return _as_completed(requested, partial(begin, runtime, (requested,), timeout=timeout, **options))
 
 
 async def _as_completed(

@@ -6,7 +6,7 @@ import math
 import operator
 import sys
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from functools import lru_cache
 from types import FrameType, GeneratorType
 from typing import Any, Literal, TypeVar
@@ -21,6 +21,7 @@ from asyncgraph._lazy.refusals import Refusals, refuse
 from asyncgraph._runtime.front import compute
 from asyncgraph._runtime.runtime import Runtime
 from asyncgraph.observe.drawing import draw
+from asyncgraph.observe.entered import AnyObserver
 
 __all__ = ["Delayed", "build_node"]
 
@@ -119,7 +120,12 @@ class Delayed(Refusals, Node[T_co]):
     __pandas_priority__ = 10_000
 
     def compute(
-        self, *, timeout: float | None = None, return_exceptions: bool = False, runtime: Runtime | None = None
+        self,
+        *,
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+        runtime: Runtime | None = None,
+        observers: Iterable[AnyObserver] = (),
     ) -> Coroutine[Any, Any, T_co]:
         """Run the graph behind this node on the running event loop and return its value.
 
@@ -128,6 +134,8 @@ class Delayed(Refusals, Node[T_co]):
             return_exceptions: Run all that can run, and return a failure instead of raising it.
             runtime: Where to run; by default the runtime whose `async with` block this is in, or else
                 the default runtime of the loop.
+            observers: Who is told of what the run does, beside those of the runtime and of `with`
+                blocks; see `asyncgraph.observe`.
 
         Raises:
             Exception: What a node raised, as itself, with a note that says which node it was. The
@@ -135,7 +143,9 @@ class Delayed(Refusals, Node[T_co]):
             TimeoutError: `timeout` has passed.
             asyncio.CancelledError: The awaiting task was cancelled; so were all nodes.
         """
-        return compute(self, timeout=timeout, return_exceptions=return_exceptions, runtime=runtime)
+        return compute(
+            self, timeout=timeout, return_exceptions=return_exceptions, runtime=runtime, observers=observers
+        )
 
     def __await__(self) -> Generator[Any, None, T_co]:
         return self.compute().__await__()

@@ -69,6 +69,8 @@ class Attempts:
         owner = self._owner
         about = key_of(owner.nodes[task]), number, retry.attempts, failed[-1], pause
         logger.debug("%s: attempt %d of %d failed with %s; the next one is in %.3g s", *about)
+        if owner.recorder is not None:
+            owner.recorder.retrying(task, number, failed[-1], pause)
         owner.scheduler.postpone(task)
         if pause:
             timer = owner.loop.call_later(pause, self._begin, task, context=Context())

@@ -198,6 +198,15 @@ class Coroutines:
             return asyncio.CancelledError()
         return error
 
+    def runner_here(self) -> Runner | None:
+        """The runner whose node this is called from, if that is one of these."""
+        try:
+            aio_task = asyncio.current_task()
+        except RuntimeError:  # in a thread
+            return None
+        is_ours = isinstance(aio_task, Runner) and aio_task in self.runners and aio_task.task is not None
+        return aio_task if is_ours and isinstance(aio_task, Runner) else None
+
     def running_keys(self) -> list[str]:
         """The keys of the nodes that are being computed."""
         return [runner.get_name() for runner in self.runners if runner.task is not None]

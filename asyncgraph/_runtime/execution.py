@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence, Sized
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence, Sized
 from itertools import chain
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -55,9 +56,12 @@ from asyncgraph.errors import GraphError, InternalError, SerializationError
 from asyncgraph.executors.base import without_own_frames
 from asyncgraph.executors.loop import failure_on_loop
 from asyncgraph.executors.safe_text import safe_repr
+from asyncgraph.observe.entered import AnyObserver
 
 if TYPE_CHECKING:
+    from asyncgraph._runtime.observed import View
     from asyncgraph._runtime.processes import Processes
+    from asyncgraph._runtime.recorder import Recorder
 
 __all__ = ["Execution", "OnOutput", "current_execution", "is_inside"]
 
@@ -101,6 +105,7 @@ class Execution:
         on_over: Called, once, when the execution is over.
         is_resumable: Whether it is to leave something that another can go on with, if it does not finish.
         remains: What another execution has left: it goes on with that, and makes no plan.
+        recorder: Where it is noted what happens to single nodes, if anybody wants to know.
 
     Attributes:
         nodes: The nodes, by the scheduler's numbers.
@@ -115,6 +120,8 @@ class Execution:
         is_over: Whether nothing of it is running any more, nor will be.
         has_ended: Whether it is over, and that because nothing was left to do.
         outer: The call in a thread, of another execution, that this one was begun in, or None.
+        recorder: As it was given; gone when the execution is over.
+        view: The run that this is the execution of, as its observers see it; None without observers.
     """
 
     def __init__(
@@ -129,8 +136,11 @@ class Execution:
         on_over: Callable[[], None],
         is_resumable: bool = False,
         remains: Remains | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.nodes = requested
+        self.recorder = recorder
+        self.view: View | None = None
         self.scheduler: Scheduler
         self.lanes = lanes
         self.loop = asyncio.get_running_loop()
@@ -220,7 +230,8 @@ class Execution:
                 yield
         self.nodes = plan.nodes
         self._lane_of = {function: self.lanes.number_of(function) for function in plan.functions}
-        if self._on_output is not None or self._is_resumable or not is_straight(self._lane_of):
+        is_special = self._on_output is not None or self._is_resumable or self.recorder is not None
+        if is_special or not is_straight(self._lane_of):
             yield from self._schedule(len(given), [], given)
             return
         if not plan.is_tree:
@@ -234,10 +245,14 @@ class Execution:
         if once.has_spent_any():
             missing = [task for task, state in enumerate(scheduler.state) if state in (FAILED, CANCELLED)]
             once.refuse_spent(remains.nodes[task] for task in missing if not scheduler.is_alias(task))
+        self._places = Places(remains.nodes, remains.number)
+        if self.recorder is not None:
+            self.recorder.planned(remains.nodes, scheduler.dependencies, sorted(scheduler.outputs))
+            self.recorder.there_already(scheduler)
+        scheduler.note_states(list if self.recorder is None else self.recorder.states)
         yield from scheduler.revive_in_pieces()
         if not self.is_stopping:
             self.nodes = remains.nodes
-            self._places = Places(remains.nodes, remains.number)
             self.scheduler = scheduler
             self._choices = remains.choices and remains.choices.of(self)
             self._resources = remains.resources and remains.resources.of(self)
@@ -290,6 +305,34 @@ class Execution:
     def holdings(self) -> list[Holding]:
         """The resources that are open."""
         return [] if self._resources is None else self._resources.holdings()
+
+    def begun_elsewhere(self) -> Iterable[tuple[int, float, str]]:
+        """The process calls that have begun, as far as has been heard: each with since when, and where."""
+        return () if self._processes is None else self._processes.begun()
+
+    def begun_straight(self) -> tuple[int, list[int]]:
+        """How many nodes, the first ones, have been begun on the straight way, and which of them run."""
+        if self._way is not None and not self._way.is_left:
+            return self._way.begun()
+        finished, running = self._done
+        return finished + running, []
+
+    def reason_of(self, task: int) -> tuple[int, BaseException]:
+        """The task whose failure a failed one is behind, perhaps its own, and what that failed with."""
+        origin = self.scheduler.behind[task]
+        return origin, self._errors[origin]
+
+    def observers(self) -> Sequence[AnyObserver]:
+        """Who is told of the run, and so of those that are begun in its nodes."""
+        return () if self.view is None else self.view.observers()
+
+    def key_here(self) -> str:
+        """The key of the node that this is called from, if that can be told; else nothing."""
+        runner = self._coroutines.runner_here()
+        if runner is not None:
+            return runner.get_name()
+        node = self._threads.node_in(threading.current_thread())
+        return "" if node is None else key_of(node)
 
     def following(self, most: int) -> list[tuple[Node[Any], list[Node[Any]]]]:
         """So many at most of the nodes that come next on the straight way, and what each waits for."""
@@ -448,6 +491,9 @@ class Execution:
         for items in cut(list(results.items())):
             known.update([(number[node], value) for node, value in items])
             yield
+        recorder = self.recorder
+        if recorder is not None:
+            recorder.planned(plan.nodes, plan.dependencies, plan.outputs)
         first = yield from urgency(plan, self.lanes, self._lane_of)
         scheduler = yield from Scheduler.in_pieces(
             plan.dependencies,
@@ -460,6 +506,7 @@ class Execution:
             first,
             holds_inputs=self._is_resumable,
             lazy=self._resources_among(plan.nodes, 0) if RESOURCE in set(lanes) else (),
+            states=None if recorder is None else recorder.states,
         )
         self.scheduler = scheduler
         if any(function.is_special for function in self._lane_of):
@@ -694,7 +741,10 @@ class Execution:
         """A running task has this outcome."""
         if self._preparation is not None:
             self._early.append((task, lane, value, error))
-        elif (
+            return
+        if self.recorder is not None:
+            self.recorder.outcome(task, value, error)
+        if (
             error is None
             and not self.is_stopping
             and (type(value) in ATOMS or not issubclass(type(value), UNUSUAL))
@@ -723,6 +773,7 @@ class Execution:
             self._preparation is None
             and self._on_output is None
             and self._resources is None
+            and self.recorder is None
             and not self.is_stopping
             and ATOMS.issuperset(map(type, values))
         ):
@@ -816,17 +867,20 @@ class Execution:
         scheduler, places, first = self.scheduler, self._places, len(self.nodes)
         new = in_dependency_order([root], lambda node: self.task_of(node) is not None)
         added = {node: first + offset for offset, node in enumerate(new)}
+        own: tuple[int, ...] = ()
         is_renewed = bool(new) and self._can_renew(task, new)
         if is_renewed:  # the root, which comes last, takes the place of a node that nobody has asked for
             added[new.pop()] = task
         edges = [places.of_all(node._dependencies, added) for node in new]
         lanes = [self.lanes.number_of(node._function) for node in new]
         lazy = self._resources_among(new, first)
+        if is_renewed:
+            own = places.of_all(root._dependencies, added)
         (number,) = places.of_all((root,), added)
+        mark = 0 if self.recorder is None else self.recorder.mark()
         try:
             self._refuse_resource(task, root)
             if is_renewed:
-                own = places.of_all(root._dependencies, added)
                 own_lane = self.lanes.number_of(root._function)
                 inputs = scheduler.dependencies[task]
                 self._unpack_for([*edges, own], [*lanes, own_lane], first)
@@ -840,6 +894,8 @@ class Execution:
         except (GraphError, SerializationError) as error:
             self._fail(task, lane, error)
             return
+        if self.recorder is not None:
+            self.recorder.expanded(mark, task, number, added, [*edges, own] if is_renewed else edges)
         places.add(new, added)
         self.nodes = places.nodes
         self._note_grown(task, number, added, ended)
@@ -928,6 +984,9 @@ class Execution:
         else:
             is_finished = not (self.is_scheduled and self.scheduler.remaining)
         if is_finished or self._is_broken:
+            if not (self.recorder is None or self._is_broken or self.recorder.has_told_all()):
+                self.loop.call_soon(self.check_over)  # in the next turn: there may be much to tell
+                return
             if self._resources is not None:
                 if self._resources.close_all():
                     return
@@ -975,6 +1034,9 @@ class Execution:
         self._others, self._backlogs = [], []
         self._choices = None
         self.is_scheduled = False
+        if self.recorder is not None:
+            self.recorder.close()
+            self.recorder = None
         if hasattr(self, "scheduler"):
             del self.scheduler, self._places
         # These refer to this: they would keep each other alive.

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, TypeVar, overload
 
 from asyncgraph._graph.node import Node
 from asyncgraph._runtime import run as runs
+from asyncgraph._runtime.options import checked_observers
 from asyncgraph._runtime.run import Run
 from asyncgraph._runtime.runtime import Runtime, check_request, current_runtime
+from asyncgraph.observe.entered import AnyObserver
 
 __all__ = ["begin", "compute", "run", "start"]
 
@@ -31,6 +33,7 @@ def compute(
     timeout: float | None = None,
     return_exceptions: bool = False,
     runtime: Runtime | None = None,
+    observers: Iterable[AnyObserver] = (),
 ) -> _Compute[T]: ...
 @overload
 def compute(
@@ -41,6 +44,7 @@ def compute(
     timeout: float | None = None,
     return_exceptions: bool = False,
     runtime: Runtime | None = None,
+    observers: Iterable[AnyObserver] = (),
 ) -> _Compute[tuple[T1, T2]]: ...
 @overload
 def compute(
@@ -52,6 +56,7 @@ def compute(
     timeout: float | None = None,
     return_exceptions: bool = False,
     runtime: Runtime | None = None,
+    observers: Iterable[AnyObserver] = (),
 ) -> _Compute[tuple[T1, T2, T3]]: ...
 @overload
 def compute(
@@ -59,12 +64,14 @@ def compute(
     timeout: float | None = None,
     return_exceptions: bool = False,
     runtime: Runtime | None = None,
+    observers: Iterable[AnyObserver] = (),
 ) -> _Compute[Any]: ...
 def compute(
     *nodes: Any,
     timeout: float | None = None,
     return_exceptions: bool = False,
     runtime: Runtime | None = None,
+    observers: Iterable[AnyObserver] = (),
 ) -> Coroutine[Any, Any, Any]:
     """Run several graphs as one, nodes that they share once, on the running event loop.
 
@@ -75,6 +82,8 @@ def compute(
             that was not run because of that as a DependencyError whose cause it is.
         runtime: Where to run; by default the runtime whose `async with` block this is in, or else the
             default runtime of the loop.
+        observers: Who is told of what the run does, beside those of the runtime and of `with` blocks; see
+            `asyncgraph.observe`.
 
     Returns:
         A tuple with a value for each argument, of the same shape; for a single argument its value.
@@ -92,7 +101,8 @@ def compute(
         (2, {'three': 3})
     """
     check_request(nodes, timeout, runtime)
-    return runs.compute(partial(begin, runtime, nodes, timeout=timeout, return_exceptions=return_exceptions))
+    options = {"return_exceptions": return_exceptions, "observers": checked_observers(observers)}
+    return runs.compute(partial(begin, runtime, nodes, timeout=timeout, **options))
 
 
 def begin(runtime: Runtime | None, nodes: tuple[Any, ...], **options: Any) -> Run[Any]:
@@ -107,6 +117,7 @@ def start(
     timeout: float | None = None,
     return_exceptions: bool = False,
     runtime: Runtime | None = None,
+    observers: Iterable[AnyObserver] = (),
 ) -> Run[T]: ...
 @overload
 def start(
@@ -116,6 +127,7 @@ def start(
     timeout: float | None = None,
     return_exceptions: bool = False,
     runtime: Runtime | None = None,
+    observers: Iterable[AnyObserver] = (),
 ) -> Run[Any]: ...
 def start(
     node: Any,
@@ -124,6 +136,7 @@ def start(
     timeout: float | None = None,
     return_exceptions: bool = False,
     runtime: Runtime | None = None,
+    observers: Iterable[AnyObserver] = (),
 ) -> Run[Any]:
     """Run a graph in the background; `await` the `Run` it returns, or cancel it, or ask how far it is.
 
@@ -132,6 +145,7 @@ def start(
         timeout: As in `compute`.
         return_exceptions: Likewise.
         runtime: Likewise.
+        observers: Likewise.
 
     Raises:
         RuntimeError: No event loop is running.
@@ -143,7 +157,8 @@ def start(
         3
     """
     check_request((node,), timeout, runtime)
-    return begin(runtime, (node,), timeout=timeout, return_exceptions=return_exceptions, is_resumable=True)
+    options = {"return_exceptions": return_exceptions, "observers": checked_observers(observers)}
+    return begin(runtime, (node,), timeout=timeout, is_resumable=True, **options)
 
 
 def run(main: Node[T] | Coroutine[Any, Any, T] | Awaitable[T]) -> T:

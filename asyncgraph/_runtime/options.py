@@ -6,7 +6,9 @@ import sys
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["check_seconds", "context_variables", "whole_number"]
+from asyncgraph.observe.entered import AnyObserver
+
+__all__ = ["check_seconds", "checked_observers", "context_variables", "whole_number"]
 
 
 def whole_number(option: str, value: object, *, of: str = "whole number", least: int = 1) -> int:
@@ -44,6 +46,20 @@ def check_seconds(option: str, value: object) -> None:
     if not 0 < value <= sys.float_info.max:
         hint = "; None is for no limit" if value > 0 else ""
         raise ValueError(f"{option}= takes a number of seconds above 0, not {value!r}{hint}")
+
+
+def checked_observers(given: object) -> tuple[AnyObserver, ...]:
+    """What `observers=` says.
+
+    Raises:
+        TypeError: It is no list of callables.
+    """
+    if given == ():
+        return ()
+    # Imported when needed: events are no business of those who observe nothing.
+    from asyncgraph.observe.observer import check_observers
+
+    return check_observers(given)
 
 
 def context_variables(given: object) -> tuple[ContextVar[Any], ...]:

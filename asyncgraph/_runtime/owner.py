@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from contextvars import Context
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncgraph._graph.function import Function
 from asyncgraph._graph.node import Node
@@ -14,6 +14,9 @@ from asyncgraph._runtime.lanes import Lanes
 from asyncgraph._runtime.slices import Slice
 from asyncgraph._runtime.slots import Slots
 from asyncgraph._runtime.stopping import Scope
+
+if TYPE_CHECKING:
+    from asyncgraph._runtime.recorder import Recorder
 
 __all__ = ["Guard", "Owner", "Resolved"]
 
@@ -36,6 +39,7 @@ class Owner(Protocol):
         has_ended: Whether it is over, and that because nothing was left to do.
         outer: The call in a thread, of another execution, that this one was begun in, or None.
         slice: How long all this goes on in the present turn of the loop.
+        recorder: Where it is noted what happens to single nodes; None if nobody wants to know.
     """
 
     nodes: Sequence[Node[Any]]
@@ -49,6 +53,7 @@ class Owner(Protocol):
     has_ended: bool
     outer: Scope | None
     slice: Slice
+    recorder: Recorder | None
 
     def wake(self) -> None:
         """See soon what there is to do."""

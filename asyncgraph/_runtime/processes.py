@@ -34,7 +34,7 @@ from asyncgraph.executors.process.pool import ProcessExecutor
 from asyncgraph.executors.process.refusal import Refusal
 from asyncgraph.executors.process.shipping import Shipped
 
-__all__ = ["Processes", "unpacked_result"]
+__all__ = ["Processes", "unpacked_result", "worker_name"]
 
 # A slot, in the units in which calls pay for their share of one, and the least that one pays.
 _SLOT = 1024
@@ -74,6 +74,11 @@ class Processes:
         self._units = 0
         self._has_kept_any = False
 
+    @property
+    def is_observed(self) -> bool:
+        """Whether anybody wants to know when calls begin and end."""
+        return self._owner.recorder is not None
+
     def is_busy(self) -> bool:
         """Whether the pool has any call of the execution."""
         return bool(self._jobs)
@@ -102,6 +107,17 @@ class Processes:
                 seen[task] = Sighting(task, nodes[task], where, seconds=now - since)
         waiting = (task for job in jobs for task in job.tasks if task not in seen)
         return [*seen.values(), *(handed_over(task, nodes[task], "for a worker process") for task in waiting)]
+
+    def begun(self) -> list[tuple[int, float, str]]:
+        """The calls that have begun, as far as has been heard: each with since when, and where."""
+        pool, jobs = self._owner.lanes[PROCESS].made, self._jobs
+        # Workers' times are told on another clock, which elsewhere than on Linux is not the same.
+        offset = time.perf_counter() - time.monotonic()
+        return [
+            (job.tasks[call + step], since + offset, worker_name(pid))
+            for job, call, step, pid, _, since in ([] if pool is None else pool.seats())
+            if since is not None and job in jobs
+        ]
 
     def cancel(self) -> None:
         """Let nothing more begin, and stop what is running; to do so again does no harm."""
@@ -441,6 +457,11 @@ class Processes:
         owner.wake()
         owner.check_over()
 
+    def took(self, job: _Job, index: int, step: int, began: float, ended: float, pid: int) -> None:
+        """A call of a job, of which an outcome follows, began and ended then."""
+        if self._owner.recorder is not None:
+            self._owner.recorder.took(job.tasks[index + step], began, ended, worker_name(pid))
+
     def _over(self, job: _Job, count: int) -> None:
         """So many calls of the job are over."""
         job.left -= count
@@ -469,6 +490,11 @@ class Processes:
         )
         self._has_kept_any = self._has_kept_any or is_kept
         return is_kept
+
+
+def worker_name(pid: int) -> str:
+    """What events call a worker process."""
+    return f"process {pid}"
 
 
 def unpacked_result(node: Node[Any], result: Any) -> Any:
@@ -501,6 +527,7 @@ class _Job(Job):
         self.tasks: list[int] = []
         self.units = units
         self.left = 0
+        self.is_noted = processes.is_observed
         self._processes = processes
 
     def of(self, task: int, packed: list[Payload]) -> _Job:
@@ -529,6 +556,10 @@ class _Job(Job):
     def ended(self, index: int, step: int, value: Any, error: BaseException | None) -> None:
         """See `Job`."""
         self._processes.ended(self, index, step, value, error)
+
+    def took(self, index: int, step: int, began: float, ended: float, pid: int) -> None:
+        """See `Job`."""
+        self._processes.took(self, index, step, began, ended, pid)
 
     def keeps_payload(self, index: int, step: int) -> bool:
         """See `Job`."""

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Generic, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TextIO, TypeVar
 
 from asyncgraph._graph.arguments import Template
 from asyncgraph._graph.node import Node
@@ -19,6 +19,11 @@ from asyncgraph._runtime.remains import Failure, Remains, Results
 from asyncgraph._runtime.waiting import until_done
 from asyncgraph.executors.loop import failure_on_loop
 from asyncgraph.observe.statistics import Statistics
+
+if TYPE_CHECKING:
+    from asyncgraph._runtime.audience import Audience
+    from asyncgraph._runtime.observed import View
+    from asyncgraph._runtime.recorder import Recorder
 
 __all__ = ["BeginAgain", "Run", "Statistics", "compute"]
 
@@ -49,6 +54,8 @@ class Run(Generic[T_co]):
         on_output: OnOutput | None = None,
         begin_again: BeginAgain | None = None,
         remains: Remains | None = None,
+        audience: Audience | None = None,
+        runtime: Any = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._shape = shape
@@ -67,7 +74,15 @@ class Run(Generic[T_co]):
         self._over: asyncio.Future[T_co] = self._loop.create_future()
         self._waiters: set[asyncio.Future[None]] = set()
         self._callbacks: list[Callable[[Run[T_co]], object]] = []
+        # Who is told of it, if anybody is, and what they see of it.
+        self._audience = audience
+        self._view: View | None = None
         self._timer = None if timeout is None else self._loop.call_later(timeout, self._expire, timeout)
+        recorder = None
+        if audience is not None and audience.wants_nodes:
+            from asyncgraph._runtime.recorder import Recorder
+
+            recorder = Recorder(audience, self._loop)
         # Last: if Ctrl-C strikes before it is there, nothing has begun.
         try:
             self._execution = Execution(
@@ -80,11 +95,14 @@ class Run(Generic[T_co]):
                 on_over=self._conclude,
                 is_resumable=begin_again is not None,
                 remains=remains,
+                recorder=recorder,
             )
         except BaseException:
             if self._timer is not None:
                 self._timer.cancel()
             raise
+        if audience is not None:
+            self._tell_of_start(audience, runtime, recorder)
 
     def __await__(self) -> Generator[Any, None, T_co]:
         """The value of the node; raises its failure, or CancelledError if the run was cancelled."""
@@ -272,6 +290,11 @@ class Run(Generic[T_co]):
 
     # -- for the layers above
 
+    @property
+    def audience(self) -> Audience | None:
+        """Who is told of it, until it is over; None if nobody is."""
+        return self._audience
+
     def description(self) -> str:
         """What `dump` writes."""
         from asyncgraph._runtime.description import description_of
@@ -368,6 +391,31 @@ class Run(Generic[T_co]):
         else:
             self._callbacks.append(callback)
 
+    # -- for those who observe it
+
+    def _tell_of_start(self, audience: Audience, runtime: Any, recorder: Recorder | None) -> None:
+        from asyncgraph._runtime.observed import View
+        from asyncgraph.observe.events import RunStarted
+
+        execution, outer = self._execution, current_execution()
+        inside = None if outer is None or outer.view is None else (outer.view, outer.key_here())
+        self._view = execution.view = View(self, execution, self._requested, runtime, inside, self.age)
+        audience.tell(RunStarted(self._view, self._view.began))
+        if recorder is not None:
+            recorder.begin(self._view, execution)
+
+    def _tell_of_end(self, error: BaseException | None) -> None:
+        if self._audience is None or self._view is None:
+            return
+        from asyncgraph.observe.events import RunFinished
+
+        is_cancelled = isinstance(error, asyncio.CancelledError)
+        state = "finished" if error is None else "cancelled" if is_cancelled else "failed"
+        self._view.end()
+        told = None if is_cancelled else error
+        self._audience.tell(RunFinished(self._view, time.perf_counter(), state, told))
+        self._audience = None
+
     # -- the end
 
     def _expire(self, timeout: float) -> None:
@@ -384,7 +432,7 @@ class Run(Generic[T_co]):
             self._ended = time.monotonic()
             if self._timer is not None:
                 self._timer.cancel()
-            self._settle()
+            self._tell_of_end(self._settle())
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -392,7 +440,8 @@ class Run(Generic[T_co]):
         while self._callbacks:
             self._callbacks.pop()(self)
 
-    def _settle(self) -> None:
+    def _settle(self) -> BaseException | None:
+        """Give the run its outcome; returns its error, CancelledError if it was cancelled."""
         # What stopped the execution first is its outcome; a fault of ours comes before all.
         error = self._execution.failure or self._interruption
         if error is None:
@@ -408,6 +457,7 @@ class Run(Generic[T_co]):
             self._traceback = error.__traceback__
             self._over.set_exception(error)
         self._keep_what_is_left()
+        return error
 
     def _keep_what_is_left(self) -> None:
         """Keep what is of use to those who ask afterwards."""

@@ -12,25 +12,35 @@ import contextlib
 import contextvars
 import inspect
 import os
+import time
 import weakref
-from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from asyncgraph._graph.arguments import search
 from asyncgraph._graph.node import Node
 from asyncgraph._graph.plan import Plan
-from asyncgraph._runtime.execution import OnOutput, is_inside
-from asyncgraph._runtime.lanes import Lanes
-from asyncgraph._runtime.options import check_seconds, context_variables, whole_number
+from asyncgraph._runtime.execution import OnOutput, current_execution, is_inside
+from asyncgraph._runtime.lanes import EXECUTORS, Lanes
+from asyncgraph._runtime.options import check_seconds, checked_observers, context_variables, whole_number
 from asyncgraph._runtime.planning import planned, planning
 from asyncgraph._runtime.remains import Remains
 from asyncgraph._runtime.run import Run, compute
 from asyncgraph.errors import RuntimeClosedError
 from asyncgraph.executors.base import Executor, usable_cores
+from asyncgraph.observe.entered import AnyObserver, entered
 
-__all__ = ["Runtime", "check_options", "check_request", "current_runtime", "going_on", "running_loop"]
+__all__ = [
+    "Runtime",
+    "Usage",
+    "check_options",
+    "check_request",
+    "current_runtime",
+    "going_on",
+    "running_loop",
+]
 
 # Coroutines at once: a quarter of the 1 024 open files that systems usually allow, so that each may have a
 # connection and more; and few enough that a graph of 100 000 downloads does not hold all their results.
@@ -39,6 +49,22 @@ _CONCURRENCY = 256
 _ENDING = "this event loop is being closed: compute nodes before `asyncio.run`, or what else runs it, ends"
 
 _entered: contextvars.ContextVar[Runtime | None] = contextvars.ContextVar("asyncgraph_runtime", default=None)
+
+
+class Usage(NamedTuple):
+    """How busy an executor is.
+
+    Attributes:
+        executor: "loop" for coroutines, "thread" or "process".
+        used: How many slots are in use. It can exceed the capacity by nodes that compute others.
+        capacity: How many there are.
+        waiting: How many runs wait for one.
+    """
+
+    executor: str
+    used: int
+    capacity: int
+    waiting: int
 
 
 class Runtime:
@@ -59,9 +85,12 @@ class Runtime:
         context: Context variables whose values calls in worker processes are to see, as they were at
             `compute()`; each is at the top level of a module. Calls elsewhere see all variables anyway. A
             value that does not pickle makes these calls fail with SerializationError.
+        observers: Who is told of all runs on this runtime, beside those of the runs themselves; see
+            `asyncgraph.observe`.
 
     Raises:
-        TypeError: An argument is not a number, or `context` no list of context variables.
+        TypeError: An argument is not a number, `context` no list of context variables, or `observers` no list
+            of what can be called.
         ValueError: An argument is less than 1, or no module has a name for a variable in `context`.
 
     Example:
@@ -80,6 +109,7 @@ class Runtime:
         max_tasks_per_worker: int | None = None,
         max_worker_memory: int | None = None,
         context: Sequence[contextvars.ContextVar[Any]] = (),
+        observers: Iterable[AnyObserver] = (),
     ) -> None:
         cores = usable_cores()
         self._processes = whole_number("processes", cores if processes is None else processes)
@@ -91,6 +121,7 @@ class Runtime:
         if max_worker_memory is not None:
             whole_number("max_worker_memory", max_worker_memory, of="number of bytes")
         self._context = context_variables(context)
+        self._observers = checked_observers(observers)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lanes: Lanes | None = None
         self._runs: set[Run[Any]] = set()
@@ -129,16 +160,53 @@ class Runtime:
     # -- running
 
     def compute(
-        self, *nodes: Any, timeout: float | None = None, return_exceptions: bool = False
+        self,
+        *nodes: Any,
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+        observers: Iterable[AnyObserver] = (),
     ) -> Coroutine[Any, Any, Any]:
         """The same as `asyncgraph.compute(...)`, on this runtime whatever the context."""
         check_request(nodes, timeout)
-        return compute(partial(self.begin, nodes, timeout=timeout, return_exceptions=return_exceptions))
+        options: dict[str, Any] = {"return_exceptions": return_exceptions}
+        options["observers"] = checked_observers(observers)
+        return compute(partial(self.begin, nodes, timeout=timeout, **options))
 
-    def start(self, node: Any, *, timeout: float | None = None, return_exceptions: bool = False) -> Run[Any]:
+    def start(
+        self,
+        node: Any,
+        *,
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+        observers: Iterable[AnyObserver] = (),
+    ) -> Run[Any]:
         """The same as `asyncgraph.start(...)`, on this runtime whatever the context."""
         check_request((node,), timeout)
-        return self.begin((node,), timeout=timeout, return_exceptions=return_exceptions, is_resumable=True)
+        options: dict[str, Any] = {"return_exceptions": return_exceptions}
+        options["observers"] = checked_observers(observers)
+        return self.begin((node,), timeout=timeout, is_resumable=True, **options)
+
+    # -- observing
+
+    def add_observer(self, observer: AnyObserver) -> None:
+        """Let an observer be told of the runs that are begun from now on, and of workers.
+
+        Raises:
+            TypeError: It cannot be called.
+        """
+        self._observers = (*self._observers, *checked_observers((observer,)))
+
+    def remove_observer(self, observer: AnyObserver) -> None:
+        """Tell an observer of no further run; of those that are going on it is still told."""
+        self._observers = tuple(each for each in self._observers if each is not observer)
+
+    def usage(self) -> list[Usage]:
+        """How many slots there are for calls, and how many are in use; nothing before it is open."""
+        lanes = self._lanes
+        if lanes is None:
+            return []
+        named = {EXECUTORS[number]: lanes[number].slots for number in reversed(lanes.with_slots)}
+        return [Usage(name, slots.used, slots.capacity, len(slots.waiting)) for name, slots in named.items()]
 
     def begin(
         self,
@@ -148,6 +216,7 @@ class Runtime:
         return_exceptions: bool = False,
         on_output: OnOutput | None = None,
         is_resumable: bool = False,
+        observers: Sequence[AnyObserver] = (),
     ) -> Run[Any]:
         """Start a run for `nodes`, which `check_request` has seen; for the layer above.
 
@@ -166,6 +235,7 @@ class Runtime:
         lanes = self._usable_lanes()
         options: dict[str, Any] = {"timeout": timeout, "return_exceptions": return_exceptions}
         options["begin_again"] = _begin_again if is_resumable else None
+        options["observers"] = observers
         return self._begin(lanes, shape, outputs, planning(outputs), {}, on_output=on_output, **options)
 
     def go_on(
@@ -181,7 +251,14 @@ class Runtime:
         lanes = self._usable_lanes()
         return self._begin(lanes, shape, plan.requested, planned(plan), given, **options)
 
-    def _begin(self, *args: Any, **options: Any) -> Run[Any]:
+    def _begin(self, *args: Any, observers: Sequence[AnyObserver] = (), **options: Any) -> Run[Any]:
+        outer = current_execution()
+        around = () if outer is None else outer.observers()
+        if observers or self._observers or around or entered.get():
+            from asyncgraph._runtime.audience import Audience
+
+            everybody = *entered.get(), *self._observers, *around, *observers
+            options |= {"audience": Audience(everybody, self.remove_observer), "runtime": self}
         run: Run[Any] = Run(*args, **options)
         self._runs.add(run)
         run.add_done_callback(self._runs.discard)
@@ -193,7 +270,13 @@ class Runtime:
         """Bind the runtime to its loop; nothing is started yet."""
         self._loop = loop
         self._lanes = Lanes(
-            self._concurrency, self._threads, self._processes, loop, self._context, **self._pool_options
+            self._concurrency,
+            self._threads,
+            self._processes,
+            loop,
+            self._context,
+            on_worker=partial(_tell_of_worker, weakref.ref(self)),  # not `self`: each would keep the other
+            **self._pool_options,
         )
         _watch(self)
 
@@ -216,6 +299,19 @@ class Runtime:
                 stack.push_async_callback(executor.aclose)
         if first is not None:
             raise first
+
+    def tell_of_worker(self, pid: int, end: str | None) -> None:
+        """A worker process has started, or has ended like this; for the layer below."""
+        audiences = [audience for run in self._runs if (audience := run.audience) is not None]
+        if not (audiences or self._observers):
+            return
+        from asyncgraph._runtime.audience import Audience
+        from asyncgraph.observe.events import WorkerLost, WorkerStarted
+
+        observers = [*self._observers, *(each for audience in audiences for each in audience.observers)]
+        about = time.perf_counter(), f"process {pid}", pid, self
+        event = WorkerStarted(*about) if end is None else WorkerLost(*about, end)
+        Audience(observers, self.remove_observer).tell(event)
 
     def _cancel_runs(self) -> None:
         for run in list(self._runs):
@@ -274,6 +370,11 @@ def _begin_again(
 ) -> Run[Any]:
     check_options(options["timeout"], runtime)
     return current_runtime(runtime).go_on(shape, requested, remains, **options)
+
+
+def _tell_of_worker(runtime: weakref.ref[Runtime], pid: int, end: str | None) -> None:
+    if (known := runtime()) is not None:
+        known.tell_of_worker(pid, end)
 
 
 def check_options(timeout: object, runtime: object = None) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asyncgraph._graph.function import is_async
 from asyncgraph._graph.lookahead import Lookahead
@@ -28,6 +29,8 @@ from asyncgraph._runtime.window import (
     Alone,
     Cell,
     Job,
+    NotedJob,
+    NotedWindow,
     Shift,
     Window,
     hands_for,
@@ -35,6 +38,9 @@ from asyncgraph._runtime.window import (
     seconds_in_window,
 )
 from asyncgraph.executors.base import Call
+
+if TYPE_CHECKING:
+    from asyncgraph._runtime.recorder import Timing
 
 __all__ = ["PATIENCE", "Threads"]
 
@@ -96,6 +102,14 @@ class Threads:
         """The nodes that are being computed."""
         jobs = [shift.job for shift in self._shifts]
         return [*(job.node for job in jobs if job is not None), *(each.node for each in self._alone.values())]
+
+    def node_in(self, thread: threading.Thread) -> Node[Any] | None:
+        """The node that a thread is at."""
+        for shift in self._shifts.copy():
+            job = shift.job
+            if shift.thread is thread and job is not None:
+                return job.node
+        return next((call.node for call in self._alone.copy().values() if call.thread is thread), None)
 
     def sightings(self) -> list[Sighting]:
         """Where the nodes are that threads have, or are to have."""
@@ -194,8 +208,14 @@ class Threads:
 
     def _open(self) -> Window:
         context, closes = self._owner.context, self._stops_at_failure
-        self._window = Window(context, self._call_loop, closes_on_failure=closes)
+        kind = Window if self._owner.recorder is None else NotedWindow
+        self._window = kind(context, self._call_loop, closes_on_failure=closes)
         return self._window
+
+    def _timing(self, task: int) -> Timing | None:
+        """What notes when the call of a task begins and ends, if anybody wants to know."""
+        recorder = self._owner.recorder
+        return None if recorder is None else recorder.timing(task)
 
     def _feed(self, slice_: Slice) -> tuple[bool, bool]:
         """Let tasks enter, or go to a thread alone, the lowest rank first, while there is room and time.
@@ -256,7 +276,9 @@ class Threads:
         scheduler, jobs, node = self._owner.scheduler, self._jobs, self._owner.nodes[task]
         # Where inputs are held, the scheduler needs the value, too.
         outside = len(scheduler.dependents[task]) + (scheduler.is_kept(task) or scheduler.holds_inputs)
-        job = Job(task, scheduler.rank(task), node, seconds, outside)
+        timing = None if self._owner.recorder is None else self._timing(task)
+        about = task, scheduler.rank(task), node, seconds, outside
+        job = Job(*about) if timing is None else NotedJob(timing, *about)
         sources: list[Job] = []
         dependencies = scheduler.dependencies[task]
         if dependencies:
@@ -322,9 +344,9 @@ class Threads:
                 if function.is_dynamic and is_async(args[0]):
                     self._coroutines.add(task, args[0], args[1:], kwargs)
                 elif is_watched(function):
-                    call = Watched(owner.nodes[task], prepared, owner)
+                    call = Watched(owner.nodes[task], prepared, owner, self._timing(task))
                 else:
-                    call = Alone(owner.nodes[task], prepared, owner.context.copy())
+                    call = Alone(owner.nodes[task], prepared, owner.context.copy(), self._timing(task))
         finally:
             if call is None:
                 owner.give_back(THREAD)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from contextvars import Context
 from types import CoroutineType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asyncgraph._graph.function import Function
 from asyncgraph._graph.node import Node, key_of
@@ -27,6 +27,9 @@ from asyncgraph.errors import NodeTimeoutError
 from asyncgraph.executors.base import Deliver, timed_out
 from asyncgraph.executors.safe_text import safe_repr
 from asyncgraph.executors.thread import ThreadExecutor
+
+if TYPE_CHECKING:
+    from asyncgraph._runtime.recorder import Timing
 
 __all__ = ["Watched", "is_watched"]
 
@@ -60,6 +63,7 @@ class Watched:
         "_key",
         "_prepared",
         "_timer",
+        "_timing",
         "has_ended",
         "is_stopping",
         "loop",
@@ -69,8 +73,11 @@ class Watched:
         "thread",
     )
 
-    def __init__(self, node: Node[Any], prepared: Resolved, owner: Owner) -> None:
+    def __init__(
+        self, node: Node[Any], prepared: Resolved, owner: Owner, timing: Timing | None = None
+    ) -> None:
         self.node = node
+        self._timing = timing
         self.outcomes: list[tuple[Any, BaseException | None]] = []
         self.is_stopping = self.has_ended = False
         self.outer: Scope | None = owner
@@ -107,12 +114,16 @@ class Watched:
             return
         context, self._context = self._context, None  # which leads back to this
         assert context is not None, "a call is made once"
+        if self._timing is not None:
+            self._timing.began()
         self._began = began = time.monotonic()
         try:
             self.outcomes.append((context.run(function.call, *args, **kwargs), None))
         except BaseException as error:
             self.outcomes.append((None, failure_in_thread(error, self._key, context)))
         function.durations.add(time.monotonic() - began)
+        if self._timing is not None:
+            self._timing.ended()
         if self._is_abandoned:
             self._drop_late()
         del self, context, args, kwargs  # see `Window.work`

@@ -126,6 +126,13 @@ class Way:
         running = len(self._running())
         return position - running, running, left
 
+    def begun(self) -> tuple[int, list[int]]:
+        """How many nodes have been begun, and which of them are running."""
+        if self._stretch is not None:
+            at = self._stretch.at
+            return (self._stretch.first, []) if at is None else (at + 1, [at])
+        return self._straight.position, self._running()
+
     def sightings(self) -> list[Sighting]:
         """Where the node is that a thread is at, if one is; of others the runners know."""
         stretch, nodes = self._stretch, self._straight.nodes

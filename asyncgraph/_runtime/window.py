@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from heapq import heappop, heappush
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asyncgraph._graph.arguments import ATOMS
 from asyncgraph._graph.function import Function
@@ -28,12 +28,17 @@ from asyncgraph._runtime.owner import Resolved
 from asyncgraph._runtime.stopping import failure_in_thread
 from asyncgraph._runtime.straight import UNUSUAL
 
+if TYPE_CHECKING:
+    from asyncgraph._runtime.recorder import Timing
+
 __all__ = [
     "NEVER",
     "Alone",
     "Cell",
     "Job",
     "Meter",
+    "NotedJob",
+    "NotedWindow",
     "Shift",
     "Window",
     "hands_for",
@@ -168,6 +173,25 @@ class Job:
         """Its value; None if nobody needs that any more."""
         cell = self.hint() if self.cell is None else self.cell
         return None if cell is None else cell.value
+
+
+class NotedJob(Job):
+    """A job that notes when it begins and ends, in the thread that does it.
+
+    Attributes:
+        timing: Where it does that.
+    """
+
+    __slots__ = ("timing",)
+
+    def __init__(self, timing: Timing, *args: Any) -> None:
+        super().__init__(*args)
+        self.timing = timing
+
+    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        """Take the values: the call begins."""
+        self.timing.began()
+        return super().arguments()
 
 
 class Meter:
@@ -440,6 +464,15 @@ def _loosen(job: Job) -> None:
         job.hint, job.cell = weakref.ref(job.cell), None
 
 
+class NotedWindow(Window):
+    """A window whose jobs note when they begin and end."""
+
+    def _finish(self, job: Job, is_usual: bool, is_small: bool) -> None:  # noqa: FBT001 - as the one below
+        assert isinstance(job, NotedJob)
+        job.timing.ended()
+        super()._finish(job, is_usual, is_small)
+
+
 class Alone:
     """A call that has a thread for itself.
 
@@ -449,10 +482,13 @@ class Alone:
         thread: The thread, once it has begun; for those who look.
     """
 
-    __slots__ = ("_began", "_context", "_prepared", "node", "outcomes", "thread")
+    __slots__ = ("_began", "_context", "_prepared", "_timing", "node", "outcomes", "thread")
 
-    def __init__(self, node: Node[Any], prepared: Resolved, context: Context) -> None:
+    def __init__(
+        self, node: Node[Any], prepared: Resolved, context: Context, timing: Timing | None = None
+    ) -> None:
         self.node = node
+        self._timing = timing
         self.outcomes: list[tuple[Any, BaseException | None]] = []
         self.thread: threading.Thread | None = None
         self._prepared: Resolved | None = prepared
@@ -465,12 +501,16 @@ class Alone:
         assert self._prepared is not None
         function, args, kwargs = self._prepared
         self._prepared = None
+        if self._timing is not None:
+            self._timing.began()
         self._began = began = time.perf_counter()
         try:
             self.outcomes.append((self._context.run(function.call, *args, **kwargs), None))
         except BaseException as error:
             self.outcomes.append((None, failure_in_thread(error, key_of(self.node), self._context)))
         function.durations.add(time.perf_counter() - began)
+        if self._timing is not None:
+            self._timing.ended()
         del self, args, kwargs  # see `Window.work`
 
     def seconds(self) -> float | None:

@@ -32,6 +32,7 @@ __all__ = [
     "PICKLE",
     "RECORD",
     "REFUSED",
+    "TIMES",
     "Records",
     "frame_of",
     "payload_body",
@@ -47,8 +48,9 @@ RECORD = struct.Struct("=QB")
 # The kinds of records. HELLO comes once; then for each call ATOM (a plain value, marshalled), PICKLE,
 # PAYLOAD (a pickle with buffers, or in shared memory), ERROR (an exception), or REFUSED (something did not
 # pickle). PASSED: a step of a chain is done, and its value goes to the next. METER: how long calls have
-# taken. BEGUN: a call that needs no token has begun.
-HELLO, BEGUN, METER, PASSED, ATOM, PICKLE, PAYLOAD, ERROR, REFUSED = range(1, 10)
+# taken. BEGUN: a call that needs no token has begun. TIMES: when a call began and ended, before what has come
+# of it, if that was asked for.
+HELLO, BEGUN, METER, PASSED, ATOM, PICKLE, PAYLOAD, ERROR, REFUSED, TIMES = range(1, 11)
 
 GARBAGE = 0
 """What `Records` makes of anything else."""
@@ -141,7 +143,7 @@ class Records:
         start, size, end = 0, RECORD.size, len(data)
         while start + size <= end:
             length, kind = unpack(data, start)
-            if length > LONGEST or not HELLO <= kind <= REFUSED:
+            if length > LONGEST or not HELLO <= kind <= TIMES:
                 self._is_broken = True
                 break
             body = start + size

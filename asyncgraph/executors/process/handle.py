@@ -203,7 +203,7 @@ class Worker:
             else:
                 lengths += payload.sizes
                 in_band += [*payload.stream, *payload.buffers]
-        head = first, job.shipped.number, new, forgotten, calls, steps, context, layout, lengths
+        head = first, job.shipped.number, new, forgotten, calls, steps, context, job.is_noted, layout, lengths
         self.link.send(frame_of(head, in_band), shared, range(first, first + count))
 
     def function(self, number: int) -> Shipped | None:
@@ -413,6 +413,12 @@ class Worker:
             signal=self.process.signal,
             stderr_tail=report,
         )
+
+    def end(self) -> str:
+        """How it has ended, for those who are told of workers."""
+        if not self.is_leaving:
+            return self._end()
+        return "was killed, to stop its call" if self.was_killed else "left"
 
     def _end(self) -> str:
         number = self.process.signal

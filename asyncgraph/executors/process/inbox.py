@@ -38,10 +38,21 @@ class Frame:
         steps: Functions that are to be called one after another with the value of the one before: the
             number, the pickled arguments, whether the parent watches its time, and that of the call before.
         payloads: What the arguments consist of, or refer to.
+        is_noted: Whether the parent wants to know when each call begins and ends.
         needs_care: Whether there is more to a call of it than a function and its arguments.
     """
 
-    __slots__ = ("calls", "context", "end", "first", "function", "needs_care", "payloads", "steps")
+    __slots__ = (
+        "calls",
+        "context",
+        "end",
+        "first",
+        "function",
+        "is_noted",
+        "needs_care",
+        "payloads",
+        "steps",
+    )
 
     def __init__(
         self,
@@ -51,6 +62,8 @@ class Frame:
         calls: list[Any],
         steps: list[Any],
         payloads: list[Payload],
+        *,
+        is_noted: bool,
     ) -> None:
         self.first = first
         self.end = first + len(calls)
@@ -59,7 +72,8 @@ class Frame:
         self.steps = steps
         self.context = context
         self.payloads = payloads
-        self.needs_care = bool(steps or context)
+        self.is_noted = is_noted
+        self.needs_care = bool(steps or context or is_noted)
 
 
 class Inbox:
@@ -79,7 +93,7 @@ class Inbox:
 
     def __init__(self, stream: Any, tokens: int | None, line: int | None, outbox: Outbox) -> None:
         self.functions: dict[int, Any] = {}
-        self.frame = Frame(0, 0, 0, [], [], [])
+        self.frame = Frame(0, 0, 0, [], [], [], is_noted=False)
         self._stream = stream
         self._tokens = tokens
         self._line = line
@@ -153,7 +167,7 @@ class Inbox:
         if read is None:
             self._is_over = True
             return False
-        (first, function, new, forgotten, calls, steps, context, layout, _), parts = read
+        (first, function, new, forgotten, calls, steps, context, is_noted, layout, _), parts = read
         for number in forgotten:
             self.functions.pop(number, None)
         self.functions.update(new)
@@ -164,7 +178,7 @@ class Inbox:
             else Payload(sizes, [next(following)], [next(following) for _ in sizes[1:]])
             for sizes, is_shared in layout
         ]
-        self._frames.append(Frame(first, function, context, calls, steps, payloads))
+        self._frames.append(Frame(first, function, context, calls, steps, payloads, is_noted=is_noted))
         return True
 
     def _descriptor(self) -> int:

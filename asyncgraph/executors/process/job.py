@@ -49,6 +49,7 @@ class Job:
         crash_retries: How often a single call is begun again after its worker has died of it.
         is_isolated: Whether a single call has a worker of its own, which nothing has run in before or after.
         is_alone: Whether it runs while nothing else does, because it may take much memory.
+        is_noted: Whether it wants to be told when each call began and ended, by `took`.
         attempts: How often a worker has died of it.
         resent: How often a call has been pickled anew, because a worker lacks a module.
         strays: How often a worker has died before it began.
@@ -62,6 +63,7 @@ class Job:
         "crash_retries",
         "is_alone",
         "is_isolated",
+        "is_noted",
         "payloads",
         "resent",
         "seconds",
@@ -83,6 +85,7 @@ class Job:
         self.crash_retries = 0
         self.is_isolated = False
         self.is_alone = False
+        self.is_noted = False
         self.attempts = 0
         self.resent = 0
         self.strays = 0
@@ -103,6 +106,12 @@ class Job:
     def ended(self, index: int, step: int, value: Any, error: BaseException | None) -> None:
         """A call, or a step after it, has this value, or has failed; nothing follows it."""
         raise NotImplementedError
+
+    def took(self, index: int, step: int, began: float, ended: float, pid: int) -> None:
+        """A call, or a step after it, of which an outcome follows, began and ended then, in that process.
+
+        Both are seconds on the clock of `time.perf_counter`, which the processes of a machine share.
+        """
 
     def keeps_payload(self, index: int, step: int) -> bool:
         """Whether the value of a call stays pickled if it is large."""

@@ -12,7 +12,7 @@ from asyncgraph.executors.process.handle import Worker
 from asyncgraph.executors.process.payload import Payload
 from asyncgraph.executors.process.refusal import Refusal
 
-__all__ = ["decoded_error", "loaded", "marshalled", "payload_of", "take_meter"]
+__all__ = ["decoded_error", "loaded", "marshalled", "payload_of", "take_meter", "take_times"]
 
 
 def take_meter(worker: Worker, body: memoryview) -> bool:
@@ -24,6 +24,17 @@ def take_meter(worker: Worker, body: memoryview) -> bool:
     function = worker.function(number)
     if function is not None:
         function.durations.add(seconds, calls)
+    return True
+
+
+def take_times(worker: Worker, body: memoryview) -> bool:
+    """Pass on when the call that the worker is at began and ended; False if it makes no sense."""
+    times = marshalled(body)
+    if type(times) is not tuple or list(map(type, times)) != [float, float] or not worker.segments:
+        return False
+    segment = worker.segments[0]
+    began, ended = times
+    segment.job.took(segment.start, segment.step, began, ended, worker.process.pid)
     return True
 
 

@@ -30,12 +30,29 @@ from typing import Any
 from asyncgraph.executors.base import failure_of
 from asyncgraph.executors.process import verdicts
 from asyncgraph.executors.process.connections import Connector, connector_for
-from asyncgraph.executors.process.frames import ATOM, ERROR, HELLO, METER, PASSED, PAYLOAD, PICKLE, REFUSED
+from asyncgraph.executors.process.frames import (
+    ATOM,
+    ERROR,
+    HELLO,
+    METER,
+    PASSED,
+    PAYLOAD,
+    PICKLE,
+    REFUSED,
+    TIMES,
+)
 from asyncgraph.executors.process.handle import Seat, Segment, Worker
 from asyncgraph.executors.process.job import Job
 from asyncgraph.executors.process.loading import Loading, is_to_be_loaded_apart
 from asyncgraph.executors.process.memory import resident_bytes
-from asyncgraph.executors.process.outcomes import decoded_error, loaded, marshalled, payload_of, take_meter
+from asyncgraph.executors.process.outcomes import (
+    decoded_error,
+    loaded,
+    marshalled,
+    payload_of,
+    take_meter,
+    take_times,
+)
 from asyncgraph.executors.process.placing import is_long, place_for, uneven
 from asyncgraph.executors.process.refusal import Refusal
 from asyncgraph.executors.process.resending import pack_anew
@@ -86,6 +103,17 @@ _IDLE_TIME = 60.0
 _MEMORY_TIME = 0.1
 
 
+# Records that say something of calls, beside what has come of them.
+_ABOUT_CALLS = {METER: take_meter, TIMES: take_times}
+
+OnWorker = Callable[[int, str | None], object]
+"""Called with the process id of a worker: and None when it has started; or how it has ended."""
+
+
+def _tell_nobody(pid: int, end: str | None) -> None:
+    """Nobody wants to know."""
+
+
 class ProcessExecutor:
     """Runs calls in worker processes of its own.
 
@@ -106,6 +134,7 @@ class ProcessExecutor:
         max_tasks: int | None = None,
         max_memory: int | None = None,
         connect: Connector | None = None,
+        on_worker: OnWorker | None = None,
     ) -> None:
         """Start nothing yet.
 
@@ -115,6 +144,7 @@ class ProcessExecutor:
             max_tasks: After so many calls a worker is replaced; None for never.
             max_memory: A worker that has more bytes than this in memory is replaced; None for never.
             connect: Starts workers; by default, whatever suits the loop.
+            on_worker: Told of workers that are there, and of those that are gone.
 
         Raises:
             ValueError: `slots` is less than 1.
@@ -127,6 +157,7 @@ class ProcessExecutor:
         self._max_tasks = max_tasks
         self._max_memory = max_memory
         self._connect = connect or connector_for(loop)
+        self._on_worker = on_worker or _tell_nobody
         self._pid = os.getpid()
         self._is_closed = False
         self._waiting: deque[Segment] = deque()
@@ -414,12 +445,13 @@ class ProcessExecutor:
         """Deliver what a record says; False if it makes no sense."""
         if kind == ATOM:
             return self._take_values(worker, body)
-        if kind == METER:
-            return take_meter(worker, body)
+        if kind in _ABOUT_CALLS:
+            return _ABOUT_CALLS[kind](worker, body)
         if kind == HELLO:
             if not worker.is_ready:
                 worker.greet()
                 self._failed_starts = 0
+                self._on_worker(worker.process.pid, None)
             return True
         if not worker.segments:
             return False
@@ -611,6 +643,8 @@ class ProcessExecutor:
             ended = self._take_calls_of(worker)
         worker.close()
         self._dying.discard(worker)
+        if worker.is_ready:
+            self._on_worker(worker.process.pid, worker.end())
         self._see_whether_quiet()
         self._dispatch()
         if not self._loop.is_closed():

@@ -22,7 +22,7 @@ from typing import Any
 import asyncgraph.executors.process as package
 from asyncgraph.executors.base import without_own_frames
 from asyncgraph.executors.process.descriptors import close_fd, own_fd
-from asyncgraph.executors.process.frames import ATOM, ERROR, HELLO, METER, PASSED, PICKLE, REFUSED
+from asyncgraph.executors.process.frames import ATOM, ERROR, HELLO, METER, PASSED, PICKLE, REFUSED, TIMES
 from asyncgraph.executors.process.inbox import NOTHING, Inbox
 from asyncgraph.executors.process.outbox import Outbox
 from asyncgraph.executors.process.payload import LARGE, Payload
@@ -292,6 +292,8 @@ class _Service:
         finally:
             if self._is_nobody:
                 os._exit(0)
+            if self._inbox.frame.is_noted:
+                self._outbox.write(TIMES, marshal.dumps((began, time.perf_counter())))
         self._took(number, time.perf_counter() - began)
         return value
 

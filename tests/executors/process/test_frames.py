@@ -20,7 +20,7 @@ from asyncgraph.executors.process.frames import (
     PAYLOAD,
     PICKLE,
     RECORD,
-    REFUSED,
+    TIMES,
     Records,
     frame_of,
     payload_body,
@@ -31,7 +31,7 @@ from asyncgraph.executors.process.frames import (
 
 atoms = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
 others = st.tuples(
-    st.sampled_from([kind for kind in range(HELLO, REFUSED + 1) if kind != ATOM]), st.binary(max_size=40)
+    st.sampled_from([kind for kind in range(HELLO, TIMES + 1) if kind != ATOM]), st.binary(max_size=40)
 )
 written = st.lists(st.tuples(st.just(ATOM), atoms) | others, max_size=20)
 
@@ -73,7 +73,7 @@ def test_what_comes_before_garbage_counts(records, places, fault):
     """Records are cut off before it; it is told once, and nothing is believed after it."""
     garbage = {
         "length": RECORD.pack(LONGEST + 1, ATOM),
-        "kind": RECORD.pack(0, REFUSED + 1),
+        "kind": RECORD.pack(0, TIMES + 1),
         "body": record(ATOM, b"?"),
     }[fault]
     found, state = cut(as_bytes(records) + garbage + as_bytes([(ATOM, 1)]), places)
@@ -115,7 +115,7 @@ def test_a_frame_is_read_as_it_was_made(parts):
 @pytest.mark.parametrize("length", [0, 5, 12, 30, -1])
 def test_a_frame_that_breaks_off_is_the_end(length):
     """A stream that ends within a frame has ended."""
-    data = b"".join(frame_of((1, 2, [], [], [()], [], [], [3]), [b"abc"]))
+    data = b"".join(frame_of((1, 2, [], [], [()], [], 0, False, [], [3]), [b"abc"]))
     assert read_frame(io.BytesIO(data[:length])) is None
 
 

@@ -52,7 +52,7 @@ class Peer:
         numbers = range(self.sent, self.sent + len(calls))
         new = [(id(function), data)]
         self.link.send(
-            frame_of((self.sent, id(function), new, [], list(calls), [], 0, [], [])),
+            frame_of((self.sent, id(function), new, [], list(calls), [], 0, False, [], [])),
             (),
             numbers if offered else (),
         )

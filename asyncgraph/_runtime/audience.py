@@ -1,0 +1,67 @@
+"""Who is told of a run, and how: observers are called one after another, and none can harm the run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from asyncgraph.executors.safe_text import describe_error
+from asyncgraph.observe.entered import AnyObserver
+from asyncgraph.observe.events import NODE_EVENTS, Event
+from asyncgraph.observe.observer import kinds_of
+
+__all__ = ["Audience"]
+
+logger = logging.getLogger("asyncgraph.observe")
+
+
+class Audience:
+    """The observers of one run.
+
+    Args:
+        observers: Who they are; one that is there twice is told once.
+        on_dropped: Called with an observer that has raised, and is told nothing more.
+
+    Attributes:
+        observers: Those that are left.
+        wanted: The classes of events that any of them wants.
+    """
+
+    def __init__(self, observers: Iterable[AnyObserver], on_dropped: Callable[[AnyObserver], object]) -> None:
+        self.observers = list({id(each): each for each in observers}.values())
+        self._on_dropped = on_dropped
+        # By class of event, those that want it.
+        self._wanting: dict[type[Event], list[AnyObserver]] = {}
+        for observer in self.observers:
+            for kind in kinds_of(observer):
+                self._wanting.setdefault(kind, []).append(observer)
+        self.wanted = frozenset(self._wanting)
+
+    @property
+    def wants_nodes(self) -> bool:
+        """Whether anybody wants to hear of single nodes."""
+        return not self.wanted.isdisjoint(NODE_EVENTS)
+
+    def tell(self, event: Any) -> None:
+        """Tell those who want to know."""
+        for observer in self._wanting.get(type(event), ()):
+            try:
+                observer(event)
+            except Exception as error:
+                self._drop(observer, event, error)
+
+    def _drop(self, observer: AnyObserver, event: Any, error: Exception) -> None:
+        self.observers = [each for each in self.observers if each is not observer]
+        # New lists: one may be in use, here or further up.
+        self._wanting = {
+            kind: [each for each in those if each is not observer] for kind, those in self._wanting.items()
+        }
+        self._on_dropped(observer)
+        # One line: what an observer does wrong, it may do with each event of each run.
+        name = getattr(observer, "__qualname__", type(observer).__qualname__)
+        what = type(event).__name__
+        logger.error(
+            "the observer %s raised %s at %s, and is told no more", name, describe_error(error), what
+        )
+        logger.debug("where it was raised", exc_info=error)
