@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from asyncgraph.observe.drawing.model import Mark
     from asyncgraph.observe.events import (
         NODE_EVENTS,
         Event,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
         RecordedRun,
         RecordedWorker,
     )
-    from asyncgraph.observe.recording import Mark, Recording
+    from asyncgraph.observe.recording import Recording
     from asyncgraph.observe.statistics import Statistics
     from asyncgraph.observe.trace import Trace
 
@@ -76,7 +77,7 @@ __all__ = [
 # Where each name is, if that is not `events`. Names are looked up when they are first used: who wants a
 # progress bar need not import the dashboard.
 _MODULES = {
-    "Mark": "recording",
+    "Mark": "drawing.model",
     "Observer": "observer",
     "RecordedCall": "recorded",
     "RecordedFailure": "recorded",

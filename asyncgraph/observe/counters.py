@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import isnan
 
 from asyncgraph.observe.recorded import RecordedRun
 from asyncgraph.observe.schedule import Schedule
@@ -111,7 +112,7 @@ def alive(run: RecordedRun) -> Series:
 def _sizes(run: RecordedRun) -> Iterator[tuple[float, int]]:
     for number, size in enumerate(run.sizes):
         # What a node has by returning another one is the value of that.
-        if size and number not in run.roots and run.ends[number] == run.ends[number]:
+        if size and number not in run.roots and not isnan(run.ends[number]):
             yield run.ends[number], size
-            if (gone := run.released[number]) == gone:
+            if not isnan(gone := run.released[number]):
                 yield max(gone, run.ends[number]), -size

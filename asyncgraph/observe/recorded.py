@@ -272,7 +272,7 @@ class RecordedRun(Sequence[RecordedNode]):
 
 
 def _known(time: float) -> float | None:
-    return None if time != time else time  # noqa: PLR0124 - nan is what differs from itself
+    return None if math.isnan(time) else time
 
 
 class Infos:

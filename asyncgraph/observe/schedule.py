@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from math import isnan
 from typing import NamedTuple
 
 from asyncgraph.observe.recorded import CANCELLED, FAILED, STATES, RecordedRun
@@ -153,7 +154,7 @@ def _rows(run: RecordedRun) -> Iterator[tuple[tuple[str, str], _Row]]:
     """Each call, and the executor and worker that it was made on."""
     kinds, kind_of = run.infos.kinds, run.infos.kind_of
     for number, (began, ended) in enumerate(zip(run.starts, run.ends, strict=True)):
-        if began != began or ended != ended:  # noqa: PLR0124 - nan: it was not called
+        if isnan(began) or isnan(ended):  # it was not called
             continue
         kind = kind_of[number]
         is_async = kind >= 0 and kinds[kind][3]
