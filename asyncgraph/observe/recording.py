@@ -155,7 +155,7 @@ class Recording(Observer):
     # -- runs
 
     def _run_started(self, event: RunStarted) -> None:
-        self._of(event.run)
+        self._of(event.run).slots = _slots_of(event.run.runtime)
 
     def _of(self, run: ObservedRun) -> RecordedRun:
         """The record of a run; a new one, if this is the first that is heard of it."""
@@ -367,6 +367,11 @@ def _check_most(most: object) -> None:
         raise TypeError(f"most= is how many nodes to keep, a whole number or None, not {most!r}")
     if most < 1:
         raise ValueError(f"most= is how many nodes to keep, 1 or more, not {most}")
+
+
+def _slots_of(runtime: Any) -> dict[str, int]:
+    usage = getattr(runtime, "usage", None)
+    return {} if usage is None else {each.executor: each.capacity for each in usage()}
 
 
 def _marks_of(run: RecordedRun) -> Iterator[tuple[str, Mark]]:
