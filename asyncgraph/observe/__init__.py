@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         RecordedWorker,
     )
     from asyncgraph.observe.recording import Recording
+    from asyncgraph.observe.report.report import Report
     from asyncgraph.observe.statistics import Statistics
     from asyncgraph.observe.trace import Trace
 
@@ -65,6 +66,7 @@ __all__ = [
     "RecordedRun",
     "RecordedWorker",
     "Recording",
+    "Report",
     "RunFinished",
     "RunStarted",
     "Statistics",
@@ -86,6 +88,7 @@ _MODULES = {
     "RecordedRun": "recorded",
     "RecordedWorker": "recorded",
     "Recording": "recording",
+    "Report": "report.report",
     "Statistics": "statistics",
     "Trace": "trace",
     "observing": "observer",

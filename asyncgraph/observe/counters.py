@@ -5,12 +5,13 @@ Each is a series of steps, made from a run that is over. It is a function of a r
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import isnan
 
 from asyncgraph.observe.recorded import RecordedRun
-from asyncgraph.observe.schedule import Schedule
+from asyncgraph.observe.schedule import Call
 
 __all__ = ["Series", "alive", "ready", "running", "series_of"]
 
@@ -37,6 +38,11 @@ class Series:
     def peak(self) -> int:
         """The highest value."""
         return max(self.values, default=0)
+
+    def at(self, time: float) -> int:
+        """What it is at a time."""
+        index = bisect_right(self.times, time) - 1
+        return self.values[index] if index >= 0 else 0
 
     def pieces(self, until: float) -> Iterator[tuple[float, float, int]]:
         """Each stretch in which it stays the same: beginning, end and value. The last goes on to `until`."""
@@ -75,33 +81,20 @@ def series_of(changes: Iterable[tuple[float, int]]) -> Series:
     return Series(times, values)
 
 
-def running(schedule: Schedule, executors: Iterable[str] | None = None) -> Series:
-    """How many calls were going on; of some executors, or of all."""
-    return series_of(_calls(schedule, None if executors is None else set(executors)))
+def running(calls: Iterable[Call]) -> Series:
+    """How many of these calls were going on."""
+    return series_of(change for call in calls for change in ((call.began, 1), (call.ended, -1)))
 
 
-def _calls(schedule: Schedule, executors: set[str] | None) -> Iterator[tuple[float, int]]:
-    for call in schedule.calls:
-        if executors is None or schedule.executor_of(call) in executors:
-            yield call.began, 1
-            yield call.ended, -1
-
-
-def ready(schedule: Schedule, executors: Iterable[str] | None = None) -> Series:
-    """How many nodes waited for nothing but a slot."""
-    wanted = None if executors is None else set(executors)
-    return series_of(_waits(schedule, wanted))
-
-
-def _waits(schedule: Schedule, executors: set[str] | None) -> Iterator[tuple[float, int]]:
-    run = schedule.run
-    for call in schedule.calls:
-        since = run.ready[call.number]
-        if call.earlier >= 0 or not since < call.began:
-            continue
-        if executors is None or schedule.executor_of(call) in executors:
-            yield since, 1
-            yield call.began, -1
+def ready(run: RecordedRun, calls: Iterable[Call]) -> Series:
+    """How many nodes waited for nothing but a slot, of those that these calls of the run are of."""
+    since = run.ready
+    return series_of(
+        change
+        for call in calls
+        if call.earlier < 0 and since[call.number] < call.began
+        for change in ((since[call.number], 1), (call.began, -1))
+    )
 
 
 def alive(run: RecordedRun) -> Series:

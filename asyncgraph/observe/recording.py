@@ -47,7 +47,7 @@ from asyncgraph.observe.recorded import (
     RecordedWorker,
 )
 
-__all__ = ["Recording"]
+__all__ = ["Recording", "marks_of_run"]
 
 # Nodes of a large graph are looked at a few with each event: all at once would hold up the loop.
 _AT_ONCE = 8
@@ -138,7 +138,7 @@ class Recording(Observer):
         marks: dict[str, Mark] = {}
         self.look()
         for run in self.runs:
-            marks.update(_marks_of(run))
+            marks.update(marks_of_run(run))
         return marks
 
     def clear(self) -> None:
@@ -374,7 +374,8 @@ def _slots_of(runtime: Any) -> dict[str, int]:
     return {} if usage is None else {each.executor: each.capacity for each in usage()}
 
 
-def _marks_of(run: RecordedRun) -> Iterator[tuple[str, Mark]]:
+def marks_of_run(run: RecordedRun) -> Iterator[tuple[str, Mark]]:
+    """What a picture shows of each node of a run, with its key."""
     began = [number for number, since in enumerate(run.starts) if not isnan(since)]
     began.sort(key=run.starts.__getitem__)
     orders = {number: order for order, number in enumerate(began)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from heapq import heappop, heappush
 from math import isnan
 from typing import NamedTuple
@@ -80,6 +81,15 @@ class Schedule:
         if call.earlier >= 0:
             return self.run.calls[call.earlier].key
         return self.run.infos.key_of(call.number)
+
+    @cached_property
+    def by_executor(self) -> dict[str, list[Call]]:
+        """The calls that each executor has made, in the order in which they began."""
+        calls: dict[str, list[Call]] = {track.executor: [] for track in self.tracks}
+        lists = [calls[track.executor] for track in self.tracks]
+        for call in self.calls:
+            lists[call.track].append(call)
+        return calls
 
     def executor_of(self, call: Call) -> str:
         """Where it was called: "loop", "coroutine", "thread" or "process"."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from asyncgraph.observe.counters import Series, ready, running
-from asyncgraph.observe.schedule import Schedule
+from asyncgraph.observe.recorded import RecordedRun
+from asyncgraph.observe.schedule import Call, Schedule
 
 __all__ = [
     "ExecutorUse",
@@ -84,17 +85,15 @@ class ExecutorUse:
 
 def executors_of(schedule: Schedule) -> list[ExecutorUse]:
     """How busy each executor was that has made a call."""
-    used = dict.fromkeys(track.executor for track in schedule.tracks)
-    return [_use_of(schedule, executor) for executor in used]
+    return [_use_of(schedule.run, executor, calls) for executor, calls in schedule.by_executor.items()]
 
 
-def _use_of(schedule: Schedule, executor: str) -> ExecutorUse:
-    run = schedule.run
+def _use_of(run: RecordedRun, executor: str, calls: list[Call]) -> ExecutorUse:
     ended = run.began if run.ended is None else run.ended
-    going, waiting = running(schedule, [executor]), ready(schedule, [executor])
+    going, waiting = running(calls), ready(run, calls)
     known = run.slots.get(_USAGE_NAMES.get(executor, ""), 1 if executor == "loop" else 0)
     slots = max(known, going.peak, 1)
-    busy = sum(call.ended - call.began for call in schedule.calls if schedule.executor_of(call) == executor)
+    busy = math.fsum(call.ended - call.began for call in calls)
     seconds = ended - run.began
     full = [(start, end) for start, end, value in going.pieces(ended) if value >= slots]
     crowded = list(_while_ready(full, waiting, ended))
@@ -102,7 +101,7 @@ def _use_of(schedule: Schedule, executor: str) -> ExecutorUse:
         executor,
         slots,
         bool(known),
-        sum(schedule.executor_of(call) == executor for call in schedule.calls),
+        len(calls),
         busy,
         min(busy / (slots * seconds), 1.0) if seconds > 0 else 0.0,
         going.peak,

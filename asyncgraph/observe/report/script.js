@@ -293,7 +293,7 @@
     draw() {
       if (!this.root.offsetParent) return;
       const rows = this.tracks.length;
-      this.rowHeight = Math.max(6, Math.min(24, 600 / Math.max(rows, 1)));
+      this.rowHeight = Math.max(7, Math.min(24, 600 / Math.max(rows, 1)));
       this.ink = { text: css("--text"), soft: css("--soft"), line: css("--line"), fill: css("--fill"), bad: css("--bad"),
         card: css("--card"), call: css("--accent"), slot: css("--slot"), worker: css("--c2"),
         colors: [...Array(COLORS).keys()].map(each => css(`--c${each}`)).concat(css("--cx")) };
@@ -347,6 +347,7 @@
       const y = this.top(row) + (this.rowHeight - bar) / 2, edge = GUTTER + this.width();
       let filled = -1;
       pen.textAlign = "left";
+      pen.font = `${bar < 14 ? 10 : 12}px system-ui, sans-serif`;
       for (let index = above(track.ends, this.from - 1e-9); index < track.count && track.starts[index] <= this.to; index++) {
         const left = Math.max(this.x(track.starts[index]), GUTTER), right = Math.min(this.x(track.ends[index]), edge);
         const lit = (!this.matches || this.isMatch[row][index]) && (!this.onlyPath || track.path[index]);
@@ -366,7 +367,7 @@
           pen.fillStyle = this.ink.text;
           pen.fillRect(left, y, wide, 2);
         }
-        if (bar > 12 && wide > 34) this.label(pen, track, index, left, wide, y + bar / 2 + 0.5);
+        if (bar >= 10 && wide > 30) this.label(pen, track, index, left, wide, y + bar / 2 + 0.5);
       }
     }
     label(pen, track, index, left, wide, y) {
@@ -385,6 +386,7 @@
       pen.strokeRect(left - 1, this.top(row) + (this.rowHeight - bar) / 2 - 1, Math.max(right - left, 1) + 2, bar + 2);
     }
     drawNames(pen, height) {
+      pen.font = "12px system-ui, sans-serif";
       pen.clearRect(0, 0, GUTTER - 2, height);
       pen.fillStyle = this.ink.soft;
       pen.textAlign = "right";
