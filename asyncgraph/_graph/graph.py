@@ -144,7 +144,7 @@ class Graph(Mapping[str, Task]):
         return len(self._nodes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Graph, ([self._nodes[key] for key in self.outputs],)
+        return type(self), ([self._nodes[key] for key in self.outputs],)
 
     def __repr__(self) -> str:
         lines = [f"  {key!r}: {task!r}," for key, task in self.items()]

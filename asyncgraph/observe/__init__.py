@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asyncgraph.observe.drawing.model import Mark
+    from asyncgraph.observe.drawing.picture import Picture
     from asyncgraph.observe.events import (
         NODE_EVENTS,
         Event,
@@ -59,6 +60,7 @@ __all__ = [
     "NodesAdded",
     "ObservedRun",
     "Observer",
+    "Picture",
     "RecordedCall",
     "RecordedFailure",
     "RecordedGrowth",
@@ -81,6 +83,7 @@ __all__ = [
 _MODULES = {
     "Mark": "drawing.model",
     "Observer": "observer",
+    "Picture": "drawing.picture",
     "RecordedCall": "recorded",
     "RecordedFailure": "recorded",
     "RecordedGrowth": "recorded",

@@ -1,9 +1,9 @@
 """Where the vertices of each layer stand: near their neighbors, with long edges straight.
 
-The method is that of Brandes and Köpf ("Fast and Simple Horizontal Coordinate Assignment", 2001). Vertices are
-aligned with the median of their neighbors, so that they form columns; columns are pushed together as far as
-the vertices in them allow. That is done four times, leaning to each corner in turn. Of the four places of a
-vertex, the mean of the two in the middle is taken.
+The method is that of Brandes and Köpf ("Fast and Simple Horizontal Coordinate Assignment", 2001). Vertices
+are aligned with the median of their neighbors, so that they form columns; columns are pushed together as far
+as the vertices in them allow. That is done four times, leaning to each corner in turn. Of the four places of
+a vertex, the mean of the two in the middle is taken.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _columns(rows: _Order, neighbors: Neighbors, crossed: set[tuple[int, int]]) 
 
 
 def _pushed_together(rows: _Order, roots: list[int], halves: list[float]) -> list[float]:
-    """The place of each vertex: that of its column, which is as far left as it can be, or near what is right."""
+    """The place of each vertex: that of its column, as far left as can be, or near what is on its right."""
     after: dict[int, dict[int, float]] = {root: {} for root in roots}
     missing = dict.fromkeys(after, 0)
     for row in rows:

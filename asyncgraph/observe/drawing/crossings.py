@@ -1,9 +1,9 @@
 """In which order the vertices of each layer stand, so that few edges cross.
 
-Layers are swept up and down: each is sorted by where the neighbors of its vertices are in the layer before (the
-median, and between equals the mean), and then neighbors within the layer change places where that helps. The
-best of all orders that were seen is taken. Ties keep the order that there was, so that the result depends on
-the graph alone.
+Layers are swept up and down: each is sorted by where the neighbors of its vertices are in the layer before
+(the median, and between equals the mean), and then neighbors within the layer change places where that helps.
+The best of all orders that were seen is taken. Ties keep the order that there was, so that the result depends
+on the graph alone.
 """
 
 from __future__ import annotations

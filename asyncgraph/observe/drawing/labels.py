@@ -1,4 +1,4 @@
-"""Where the labels of edges go: beside their edges, and over nothing else. One that has no room is left out."""
+"""Where the labels of edges go: beside their edges, over nothing else. One without room is left out."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Any, Literal, NamedTuple, Protocol, get_args, overload
+from typing import Any, Literal, NamedTuple, Protocol, cast, get_args, overload
 
 from asyncgraph._graph.arguments import ATOMS, search
 from asyncgraph._graph.graph import Graph, Ref, Task
@@ -117,8 +117,7 @@ def marks_of(run: HasMarks | Marks) -> Marks:
     marks = getattr(run, "marks", None)
     if not callable(marks):
         raise TypeError(f"run= takes a Recording of a run, or a mapping of keys to marks, not {run!r}")
-    found: Marks = marks()
-    return found
+    return cast("Marks", marks())
 
 
 # --- from a graph: the user holds the node, so that values are shown ---

@@ -146,7 +146,7 @@ def _several(first: Box, keys: tuple[str, ...], outline: Outline, positions: Seq
     if outline.is_lumped:
         name = "data" if first.kind == "data" else f"{first.kind}s"
     count = f"{len(positions):,}".replace(",", "\u00a0")
-    label = f"{shortened(readable(name[:_LONGEST]), _WIDEST_LABEL)} × {count}"
+    label = f"{shortened(readable(name[:_LONGEST]), _WIDEST_LABEL)} \u00d7 {count}"
     more = ", …" if len(positions) > len(keys) else ""
     lines = (label, readable(", ".join(keys) + more), f"executor {first.executor}")
     numbers = array("q", [outline.numbers[position] for position in positions])

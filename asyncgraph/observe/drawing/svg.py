@@ -1,7 +1,7 @@
 """A drawing as SVG: presentation attributes and tooltips only, so that it is safe to put into any page.
 
-Its ids begin with a hash of all that it shows, so that those of two pictures in a page differ. It is transparent
-and legible on light and on dark.
+Its ids begin with a hash of all that it shows, so that those of two pictures in a page differ. It is
+transparent, and legible on light and on dark.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _FONT = "Helvetica, Arial, sans-serif"
 _STACK = 4.0
 """How far behind a shape of several boxes another one shows, in pixels."""
 
+_BORDER = 'stroke-width="1.5"'
 _ROW = 22.0
 _SWATCH = 14.0
 
@@ -163,21 +164,20 @@ def _outline(kind: str, left: float, top: float, width: float, height: float) ->
         half = f"{_n(height / 2)}"
         return (
             f'<path d="M{_n(left + corner)} {_n(top)}h{middle}l{_n(corner)} {half}l-{_n(corner)} {half}'
-            f'h-{middle}l-{_n(corner)} -{half}z" stroke-width="1.5"/>'
+            f'h-{middle}l-{_n(corner)} -{half}z" {_BORDER}/>'
         )
     if kind == "resource":
         bulge = 5.0
-        right, bottom = left + width, top + height
-        arc = f"A{_n(width / 2)} {_n(bulge)} 0 0"
+        right, upper, lower = _n(left + width), _n(top + bulge), _n(top + height - bulge)
+        start, arc = f"M{_n(left)} {upper}", f"A{_n(width / 2)} {_n(bulge)} 0 0"
         return (
-            f'<path d="M{_n(left)} {_n(top + bulge)}{arc} 1 {_n(right)} {_n(top + bulge)}'
-            f"V{_n(bottom - bulge)}{arc} 1 {_n(left)} {_n(bottom - bulge)}zM{_n(left)} {_n(top + bulge)}{arc} 0 {_n(right)} "
-            f'{_n(top + bulge)}" stroke-width="1.5"/>'
+            f'<path d="{start}{arc} 1 {right} {upper}V{lower}{arc} 1 {_n(left)} {lower}z" {_BORDER}/>'
+            f'<path d="{start}{arc} 0 {right} {upper}" {_BORDER} fill="none"/>'
         )
     corner = 2.0 if kind == "data" else height / 2
     return (
         f'<rect x="{_n(left)}" y="{_n(top)}" width="{_n(width)}" height="{_n(height)}" rx="{_n(corner)}" '
-        'stroke-width="1.5"/>'
+        f"{_BORDER}/>"
     )
 
 
