@@ -30,7 +30,18 @@ if TYPE_CHECKING:
     )
     from asyncgraph.observe.observer import Observer, observing
     from asyncgraph.observe.progress import ProgressBar
+    from asyncgraph.observe.recorded import (
+        RecordedCall,
+        RecordedFailure,
+        RecordedGrowth,
+        RecordedNode,
+        RecordedRun,
+        RecordedWorker,
+    )
+    from asyncgraph.observe.recording import Recording
+    from asyncgraph.observe.report.report import Report
     from asyncgraph.observe.statistics import Statistics
+    from asyncgraph.observe.trace import Trace
 
 __all__ = [
     "NODE_EVENTS",
@@ -52,9 +63,18 @@ __all__ = [
     "Observer",
     "Picture",
     "ProgressBar",
+    "RecordedCall",
+    "RecordedFailure",
+    "RecordedGrowth",
+    "RecordedNode",
+    "RecordedRun",
+    "RecordedWorker",
+    "Recording",
+    "Report",
     "RunFinished",
     "RunStarted",
     "Statistics",
+    "Trace",
     "WorkerLost",
     "WorkerStarted",
     "observing",
@@ -67,7 +87,16 @@ _MODULES = {
     "Observer": "observer",
     "Picture": "drawing.picture",
     "ProgressBar": "progress",
+    "RecordedCall": "recorded",
+    "RecordedFailure": "recorded",
+    "RecordedGrowth": "recorded",
+    "RecordedNode": "recorded",
+    "RecordedRun": "recorded",
+    "RecordedWorker": "recorded",
+    "Recording": "recording",
+    "Report": "report.report",
     "Statistics": "statistics",
+    "Trace": "trace",
     "observing": "observer",
 }
 
