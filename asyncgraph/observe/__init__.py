@@ -27,12 +27,22 @@ if TYPE_CHECKING:
         WorkerStarted,
     )
     from asyncgraph.observe.observer import Observer, observing
+    from asyncgraph.observe.recorded import (
+        RecordedCall,
+        RecordedFailure,
+        RecordedGrowth,
+        RecordedNode,
+        RecordedRun,
+        RecordedWorker,
+    )
+    from asyncgraph.observe.recording import Mark, Recording
     from asyncgraph.observe.statistics import Statistics
 
 __all__ = [
     "NODE_EVENTS",
     "Event",
     "FunctionProgress",
+    "Mark",
     "NodeCached",
     "NodeCancelled",
     "NodeExpanded",
@@ -46,6 +56,13 @@ __all__ = [
     "NodesAdded",
     "ObservedRun",
     "Observer",
+    "RecordedCall",
+    "RecordedFailure",
+    "RecordedGrowth",
+    "RecordedNode",
+    "RecordedRun",
+    "RecordedWorker",
+    "Recording",
     "RunFinished",
     "RunStarted",
     "Statistics",
@@ -57,7 +74,15 @@ __all__ = [
 # Where each name is, if that is not `events`. Names are looked up when they are first used: who wants a
 # progress bar need not import the dashboard.
 _MODULES = {
+    "Mark": "recording",
     "Observer": "observer",
+    "RecordedCall": "recorded",
+    "RecordedFailure": "recorded",
+    "RecordedGrowth": "recorded",
+    "RecordedNode": "recorded",
+    "RecordedRun": "recorded",
+    "RecordedWorker": "recorded",
+    "Recording": "recording",
     "Statistics": "statistics",
     "observing": "observer",
 }
