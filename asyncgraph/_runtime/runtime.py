@@ -275,7 +275,7 @@ class Runtime:
             self._processes,
             loop,
             self._context,
-            on_worker=self._tell_of_worker,
+            on_worker=partial(_tell_of_worker, weakref.ref(self)),  # not `self`: each would keep the other
             **self._pool_options,
         )
         _watch(self)
@@ -300,8 +300,8 @@ class Runtime:
         if first is not None:
             raise first
 
-    def _tell_of_worker(self, pid: int, end: str | None) -> None:
-        """A worker process has started, or has ended like this."""
+    def tell_of_worker(self, pid: int, end: str | None) -> None:
+        """A worker process has started, or has ended like this; for the layer below."""
         audiences = [audience for run in self._runs if (audience := run.audience) is not None]
         if not (audiences or self._observers):
             return
@@ -370,6 +370,11 @@ def _begin_again(
 ) -> Run[Any]:
     check_options(options["timeout"], runtime)
     return current_runtime(runtime).go_on(shape, requested, remains, **options)
+
+
+def _tell_of_worker(runtime: weakref.ref[Runtime], pid: int, end: str | None) -> None:
+    if (known := runtime()) is not None:
+        known.tell_of_worker(pid, end)
 
 
 def check_options(timeout: object, runtime: object = None) -> None:

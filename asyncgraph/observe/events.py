@@ -14,7 +14,7 @@ A node goes this way::
                      |  |  |----> NodeCancelled
                      |  |  `----> NodeExpanded --> NodeFinished or NodeFailed, as what it has returned
                      v  |
-               NodeRetrying
+               NodeRetrying (and `NodeReady` again)
 
 A node that something it needs has failed for is told of by `NodeFailed` alone, one that was never begun in a
 run that was stopped by `NodeCancelled` alone, and one whose value was there already by `NodeCached`.
@@ -159,7 +159,7 @@ class NodesAdded(NamedTuple):
     """These nodes are part of the run from now on: at first all that it has, then what nodes have returned.
 
     Attributes:
-        nodes: The nodes; each is made when it is looked at.
+        nodes: The nodes. At first each is made when it is looked at: who keeps this keeps the graph, too.
         source: The node that has returned them, or None.
         outputs: The numbers of those that were asked for; none but at first.
     """
