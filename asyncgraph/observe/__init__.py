@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from asyncgraph.observe._dashboard import Dashboard, dashboard, serving
     from asyncgraph.observe.events import (
         NODE_EVENTS,
         Event,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NODE_EVENTS",
+    "Dashboard",
     "Event",
     "FunctionProgress",
     "Mark",
@@ -68,12 +70,15 @@ __all__ = [
     "Statistics",
     "WorkerLost",
     "WorkerStarted",
+    "dashboard",
     "observing",
+    "serving",
 ]
 
 # Where each name is, if that is not `events`. Names are looked up when they are first used: who wants a
 # progress bar need not import the dashboard.
 _MODULES = {
+    "Dashboard": "_dashboard",
     "Mark": "recording",
     "Observer": "observer",
     "RecordedCall": "recorded",
@@ -84,7 +89,9 @@ _MODULES = {
     "RecordedWorker": "recorded",
     "Recording": "recording",
     "Statistics": "statistics",
+    "dashboard": "_dashboard",
     "observing": "observer",
+    "serving": "_dashboard",
 }
 
 
