@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asyncgraph.observe._dashboard import Dashboard, dashboard, serving
+    from asyncgraph.observe.drawing.model import Mark
     from asyncgraph.observe.events import (
         NODE_EVENTS,
         Event,
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
         RecordedRun,
         RecordedWorker,
     )
-    from asyncgraph.observe.recording import Mark, Recording
+    from asyncgraph.observe.recording import Recording
     from asyncgraph.observe.statistics import Statistics
+    from asyncgraph.observe.trace import Trace
 
 __all__ = [
     "NODE_EVENTS",
@@ -68,6 +70,7 @@ __all__ = [
     "RunFinished",
     "RunStarted",
     "Statistics",
+    "Trace",
     "WorkerLost",
     "WorkerStarted",
     "dashboard",
@@ -79,7 +82,7 @@ __all__ = [
 # progress bar need not import the dashboard.
 _MODULES = {
     "Dashboard": "_dashboard",
-    "Mark": "recording",
+    "Mark": "drawing.model",
     "Observer": "observer",
     "RecordedCall": "recorded",
     "RecordedFailure": "recorded",
@@ -90,6 +93,7 @@ _MODULES = {
     "Recording": "recording",
     "Statistics": "statistics",
     "dashboard": "_dashboard",
+    "Trace": "trace",
     "observing": "observer",
     "serving": "_dashboard",
 }

@@ -168,6 +168,8 @@ class RecordedRun(Sequence[RecordedNode]):
         state: "running", "finished", "failed" or "cancelled".
         error: What the run has failed with, or None.
         outputs: The numbers of the nodes that were asked for.
+        slots: How many calls its runtime makes at once: by "loop" (coroutines), "thread" and "process"; what
+            is not known is missing.
         growth: When nodes came.
         calls: Calls that were followed by others of the same number.
         roots: For each node that has returned another one, the number of that.
@@ -187,6 +189,7 @@ class RecordedRun(Sequence[RecordedNode]):
     state: str = "running"
     error: RecordedFailure | None = None
     outputs: tuple[int, ...] = ()
+    slots: dict[str, int] = field(default_factory=dict)
     growth: list[RecordedGrowth] = field(default_factory=list)
     calls: list[RecordedCall] = field(default_factory=list)
     roots: dict[int, int] = field(default_factory=dict)
@@ -272,7 +275,7 @@ class RecordedRun(Sequence[RecordedNode]):
 
 
 def _known(time: float) -> float | None:
-    return None if time != time else time  # noqa: PLR0124 - nan is what differs from itself
+    return None if math.isnan(time) else time
 
 
 class Infos:

@@ -6,10 +6,13 @@ pictures are made from it, when a run is over or while it is going on.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from math import isnan
+from typing import Any
 
+from asyncgraph.observe.drawing.model import Mark
 from asyncgraph.observe.events import (
     NodeCached,
     NodeCancelled,
@@ -44,7 +47,7 @@ from asyncgraph.observe.recorded import (
     RecordedWorker,
 )
 
-__all__ = ["Mark", "Recording"]
+__all__ = ["Recording"]
 
 # Nodes of a large graph are looked at a few with each event: all at once would hold up the loop.
 _AT_ONCE = 8
@@ -54,20 +57,6 @@ _TRACEBACKS = 50
 
 # So many worker processes are remembered.
 _WORKERS = 1_000
-
-
-class Mark(NamedTuple):
-    """What a picture shows of a node after a run.
-
-    Attributes:
-        state: "waiting", "ready", "running", "finished", "failed" or "cancelled".
-        seconds: How long its last call has taken; None if there was none, or it is going on.
-        order: How many nodes had finished before it, or None.
-    """
-
-    state: str
-    seconds: float | None
-    order: int | None
 
 
 class Recording(Observer):
@@ -166,7 +155,7 @@ class Recording(Observer):
     # -- runs
 
     def _run_started(self, event: RunStarted) -> None:
-        self._of(event.run)
+        self._of(event.run).slots = _slots_of(event.run.runtime)
 
     def _of(self, run: ObservedRun) -> RecordedRun:
         """The record of a run; a new one, if this is the first that is heard of it."""
@@ -380,10 +369,19 @@ def _check_most(most: object) -> None:
         raise ValueError(f"most= is how many nodes to keep, 1 or more, not {most}")
 
 
+def _slots_of(runtime: Any) -> dict[str, int]:
+    usage = getattr(runtime, "usage", None)
+    return {} if usage is None else {each.executor: each.capacity for each in usage()}
+
+
 def _marks_of(run: RecordedRun) -> Iterator[tuple[str, Mark]]:
+    began = [number for number, since in enumerate(run.starts) if not isnan(since)]
+    began.sort(key=run.starts.__getitem__)
+    orders = {number: order for order, number in enumerate(began)}
+    now = time.perf_counter()
     for number, state in enumerate(run.states):
-        seconds: float | None = run.ends[number] - run.starts[number]
-        if seconds != seconds:  # noqa: PLR0124 - nan: one of the two is not known
-            seconds = None
-        order = run.orders[number]
-        yield run.infos.key_of(number), Mark(STATES[state], seconds, None if order < 0 else order)
+        seconds = (now if state == RUNNING else run.ends[number]) - run.starts[number]
+        yield (
+            run.infos.key_of(number),
+            Mark(STATES[state], None if isnan(seconds) else seconds, orders.get(number)),
+        )

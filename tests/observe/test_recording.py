@@ -229,11 +229,11 @@ def test_marks_are_by_key():
     for shift in (0.0, 100.0):
         told = Telling(recording, began=shift).begin().add("a-1", "b-1", "c-1")
         told.call("a-1", shift, shift + 1.0, shift + 1.5 + shift, "thread 1")
-        told.started("b-1", shift + 1.0, "thread 2")
+        told.call("b-1", shift, shift + 0.5, shift + 0.75, "thread 2")
         told.end(shift + 200.0, "cancelled")
     assert recording.marks() == {
-        "a-1": Mark("finished", 100.5, 0),
-        "b-1": Mark("running", None, None),
+        "a-1": Mark("finished", 100.5, 1),
+        "b-1": Mark("finished", 0.25, 0),
         "c-1": Mark("waiting", None, None),
     }
 
