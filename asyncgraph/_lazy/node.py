@@ -20,7 +20,7 @@ from asyncgraph._lazy.pickling import reduce_node
 from asyncgraph._lazy.refusals import Refusals, refuse
 from asyncgraph._runtime.front import compute
 from asyncgraph._runtime.runtime import Runtime
-from asyncgraph.observe.drawing.text import draw
+from asyncgraph.observe.drawing.languages import draw
 from asyncgraph.observe.entered import AnyObserver
 
 __all__ = ["Delayed", "build_node"]

@@ -71,7 +71,8 @@ def test_nothing_is_left_of_a_browser() -> None:
             assert len(rig._processes_of(folders[0])) > 1
             raise ZeroDivisionError
 
-    pytest.raises(ZeroDivisionError, fail_while_browsing)
+    with pytest.raises(ZeroDivisionError):
+        fail_while_browsing()
     assert rig._processes_of(folders[0]) == []
 
 

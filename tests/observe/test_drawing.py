@@ -7,7 +7,7 @@ import re
 import pytest
 
 from asyncgraph import delayed, from_graph
-from asyncgraph.observe.drawing.text import draw, to_dot, to_mermaid
+from asyncgraph.observe.drawing.languages import draw, to_dot, to_mermaid
 from tests.lazy.functions import add, inc
 
 AWKWARD = {

@@ -203,15 +203,13 @@ def _where(kind: str, executor: str, *, is_async: bool) -> str:
 def _arguments_of(task: Task) -> tuple[str, ...]:
     """As what a task takes each of its dependencies; "" where that says nothing, as for the only one."""
     taken: dict[str, list[str]] = {key: [] for key in task.dependencies}
-    for name, value in zip(_parameters_of(task), task.args, strict=True):
+    for name, value in [*zip(_parameters_of(task), task.args, strict=True), *task.kwargs.items()]:
         for key in _keys_in(value):
             taken[key].append(name)
-    if len({name for names in taken.values() for name in names}) < 2:
-        taken = {key: [] for key in task.dependencies}
-    for name, value in task.kwargs.items():
-        for key in _keys_in(value):
-            taken[key].append(name)
-    return tuple([", ".join(names) for names in taken.values()])
+    names = {name for found in taken.values() for name in found}
+    if len(names) < 2 and not names & task.kwargs.keys():
+        return ("",) * len(taken)
+    return tuple([", ".join(found) for found in taken.values()])
 
 
 def _keys_in(value: Any) -> dict[str, None]:
