@@ -58,7 +58,7 @@ class Picture:
         self._pending: asyncio.Future[Any] | None = None
         self._not_before = 0.0
         self._painted: tuple[bytes, int] | None = None
-        self._paint: dict[str, list[int]] = {}
+        self._paint: list[list[int]] = []
 
     @property
     def is_pending(self) -> bool:
@@ -75,18 +75,16 @@ class Picture:
         else:
             self._look_at_record(recorded)
 
-    def paint(self) -> dict[str, list[int]]:
-        """For each shape, by its id, how many of its nodes are in each state; in the order of `STATES`."""
+    def paint(self) -> list[list[int]]:
+        """For each shape, how many of its nodes are in each state; in the order of `STATES`."""
         if self._drawing is None:
-            return {}
+            return []
         recorded = self._known.recorded
         if recorded is None:
             return self._painted_by_function(self._drawing)
         now = bytes(recorded.states), self.drawn
         if now != self._painted:
-            self._paint = {
-                shape.id: _counts(recorded.states, shape.members) for shape in self._drawing.shapes
-            }
+            self._paint = [_counts(recorded.states, shape.members) for shape in self._drawing.shapes]
             self._painted = now
         return self._paint
 
@@ -119,14 +117,14 @@ class Picture:
             run = self._known.run
             self._begin(lambda: _infos_of(run.graph()))
 
-    def _painted_by_function(self, drawing: Drawing) -> dict[str, list[int]]:
+    def _painted_by_function(self, drawing: Drawing) -> list[list[int]]:
         states = {row.name: _state_of(row) for row in self._known.run.progress()}
         finished = _INDEX["finished"]
-        paint = {}
+        paint = []
         for shape in drawing.shapes:
-            members = shape.members
-            paint[shape.id] = counts = [0] * len(STATES)
-            counts[states.get(self._names[members[0]], finished)] = len(members)
+            counts = [0] * len(STATES)
+            counts[states.get(self._names[shape.members[0]], finished)] = len(shape.members)
+            paint.append(counts)
         return paint
 
     # -- drawing
@@ -138,7 +136,7 @@ class Picture:
             began = time.perf_counter()
             nodes = nodes_of()
             drawing = Drawing(boxes_of_nodes(nodes))
-            svg = drawing.svg(color="state")
+            svg = drawing.svg(color="state", paint={})
             return drawing, svg, {node.number: node.name for node in nodes}, time.perf_counter() - began
 
         self._pending = asyncio.get_running_loop().run_in_executor(None, draw)

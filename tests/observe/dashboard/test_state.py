@@ -6,6 +6,7 @@ import pytest
 
 from asyncgraph import Runtime, delayed
 from asyncgraph._graph.node import Site
+from asyncgraph._runtime.runtime import Usage
 from asyncgraph.observe import NODE_EVENTS, FunctionProgress, Statistics
 from asyncgraph.observe._dashboard import state as states
 from asyncgraph.observe._dashboard.state import MOST_GOING_ON, State
@@ -20,7 +21,7 @@ class ToldRuntime:
 
     def usage(self):
         """Return the slots of one executor."""
-        return [("loop", 1, 256, 0)]
+        return [Usage("loop", 1, 256, 0)]
 
 
 def told(state, **options):

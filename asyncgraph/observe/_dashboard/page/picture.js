@@ -8,15 +8,9 @@ const COLORS = {
   finished: ["#cdf0d5", "#2b9a58"], failed: ["#ffc9c9", "#e03131"], cancelled: ["#e6dcf7", "#8a5bd8"],
 };
 
-// Of many nodes that are drawn as one shape: what one wants to see first.
-function stateOf(counts) {
-  const total = counts.reduce((sum, count) => sum + count, 0);
-  if (counts[4]) return "failed";
-  if (counts[2]) return "running";
-  if (counts[3] === total) return "finished";
-  if (counts[5]) return "cancelled";
-  return counts[1] ? "ready" : "waiting";
-}
+// Of many nodes that are drawn as one shape: the first of these that one of them is in.
+const SALIENT = [4, 2, 5, 1, 0, 3];
+const stateOf = (counts) => STATES[SALIENT.find((state) => counts[state]) ?? 0];
 
 const inWords = (counts) => STATES.map((state, index) => counts[index] && `${counts[index]} ${state}`)
   .filter(Boolean).join(", ");
@@ -31,9 +25,9 @@ export class Picture {
   }
 
   clear() {
-    this.drawn = 0;
     this.wanted = 0;
-    this.counts = {};
+    this.counts = [];
+    this.shapes = new Map();
     this.size = 0;
     this.place.replaceChildren();
     this.zoom.hidden = true;
@@ -64,15 +58,27 @@ export class Picture {
     if (drawn !== this.wanted) return;
     const svg = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
     this.place.replaceChildren(document.importNode(svg, true));
-    this.drawn = drawn;
-    const { width, height } = this.svg.viewBox.baseVal;
-    this.natural = width;
-    this.ratio = height / width;
+    this.shapes = new Map([...this.svg.querySelectorAll("[data-shape]")].map(
+      (shape) => [Number(shape.dataset.shape), shape],
+    ));
+    this.dropLegend();
     this.size ||= this.fitting();
     this.resize();
     this.zoom.hidden = false;
     this.say("");
     this.paint();
+  }
+
+  // The page has one of its own, which knows all states.
+  dropLegend() {
+    const [graph, legend] = this.svg.querySelectorAll(":scope > g");
+    legend?.remove();
+    const { x, y, width, height } = graph.getBBox();
+    this.natural = width + 24;
+    this.ratio = (height + 24) / this.natural;
+    const shift = graph.transform.baseVal.consolidate()?.matrix ?? { e: 0, f: 0 };
+    const corner = [x + shift.e - 12, y + shift.f - 12];
+    this.svg.setAttribute("viewBox", [...corner, this.natural, height + 24].join(" "));
   }
 
   get svg() {
@@ -99,23 +105,18 @@ export class Picture {
 
   paint() {
     if (!this.svg) return;
-    for (const [id, counts] of Object.entries(this.counts)) {
-      const shape = this.svg.getElementById(id);
-      if (!shape) continue;
+    this.counts.forEach((counts, index) => {
+      const shape = this.shapes.get(index);
+      if (!shape) return;
       const state = stateOf(counts);
       if (shape.dataset.state !== state) {
         shape.dataset.state = state;
-        this.color(shape, ...COLORS[state]);
+        const [inside, around] = COLORS[state];
+        shape.setAttribute("fill", inside);
+        shape.setAttribute("stroke", around);
       }
       this.tell(shape, inWords(counts));
-    }
-  }
-
-  color(shape, inside, around) {
-    for (const outline of shape.querySelectorAll("rect, ellipse, circle, path, polygon")) {
-      if (outline.getAttribute("fill") !== "none") outline.setAttribute("fill", inside);
-      outline.setAttribute("stroke", around);
-    }
+    });
   }
 
   tell(shape, words) {
