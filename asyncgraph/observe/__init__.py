@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from asyncgraph.observe._dashboard import Dashboard, dashboard, serving
     from asyncgraph.observe.drawing.model import Mark
     from asyncgraph.observe.drawing.picture import Picture
     from asyncgraph.observe.events import (
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NODE_EVENTS",
+    "Dashboard",
     "Event",
     "FunctionProgress",
     "Mark",
@@ -77,12 +79,15 @@ __all__ = [
     "Trace",
     "WorkerLost",
     "WorkerStarted",
+    "dashboard",
     "observing",
+    "serving",
 ]
 
 # Where each name is, if that is not `events`. Names are looked up when they are first used: who wants a
 # progress bar need not import the dashboard.
 _MODULES = {
+    "Dashboard": "_dashboard",
     "Mark": "drawing.model",
     "Observer": "observer",
     "Picture": "drawing.picture",
@@ -96,8 +101,10 @@ _MODULES = {
     "Recording": "recording",
     "Report": "report.report",
     "Statistics": "statistics",
+    "dashboard": "_dashboard",
     "Trace": "trace",
     "observing": "observer",
+    "serving": "_dashboard",
 }
 
 
