@@ -106,27 +106,36 @@ def test_the_figures_are_those_of_the_library(output, saved):
     assert survey["modules"] == 60
 
 
-def test_the_graph_is_one(output, saved):
-    """The saved graph has a download and a parse for each module, and merges that make it one tree."""
-    graph = (saved / "graph.mmd").read_text()
-    assert Counter(re.findall(r'"(\w+)-\d+"', graph)) == {"download": 60, "parse": 60, "merge": 59}
-    assert graph.count(" --> ") == 60 + 2 * 59
+def test_pictures_are_left_in_the_folder(output, saved):
+    """The folder and what is in it are named: the graph, the report and the trace of its run."""
+    assert f"\nTo look at, in {saved}:\n" in output
+    named = re.findall(r"^  (\w+\.\w+) ", output, re.MULTILINE)
+    assert sorted(named) == sorted(path.name for path in saved.iterdir())
+    assert (saved / "graph.svg").read_text().startswith("<svg")
+    assert "download" in (saved / "report.html").read_text()
+    events = json.loads((saved / "trace.json").read_text())["traceEvents"]
+    counts = Counter(event["name"] for event in events if event["ph"] == "X")
+    assert {name: counts[name] for name in ("download", "parse", "merge")} == {
+        "download": 62,
+        "parse": 61,
+        "merge": 59,
+    }
 
 
 def test_a_terminal_sees_the_progress(output):
-    """A terminal is shown how many nodes have finished; anything else gets plain lines."""
+    """A terminal is shown how far the functions are; anything else gets plain lines."""
     assert "\r" not in output
-    with on_a_terminal(*SMALL) as (process, terminal):
+    with on_a_terminal(*SMALL, "--delay", "300") as (process, terminal):
         shown = b"".join(terminal)
     assert process.returncode == 0
-    assert re.search(rb"\r[\d,]+ of 182 nodes finished, \d+ running\x1b\[K", shown)
+    assert re.search(rb"download.*\d+/62", shown)
 
 
 def test_ctrl_c_ends_it():
     """Ctrl-C ends the demo with one line, and its server with it."""
     with on_a_terminal("--delay", "300") as (process, terminal):
         shown = b""
-        while b"nodes finished" not in shown:
+        while b"download" not in shown:
             shown += next(terminal)
         os.killpg(process.pid, signal.SIGINT)
         rest = b"".join(terminal)
