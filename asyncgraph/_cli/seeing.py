@@ -96,7 +96,7 @@ async def _dashboard(runtime: Runtime, port: int) -> AsyncIterator[None]:
     except ImportError as error:
         raise CommandError(MISUSED, str(error)) from None
     except OSError as error:
-        raise CommandError(MISUSED, f"the dashboard cannot be served at port {port}: {error}") from None
+        raise CommandError(MISUSED, f"no dashboard: {error.strerror or error}") from None
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_exit(server)
         print(f"asyncgraph: dashboard at {url}", file=sys.stderr)

@@ -9,14 +9,14 @@ from asyncgraph.cli import main
 
 
 def test_the_demo_leaves_what_it_names(tmp_path, monkeypatch, capsys):
-    """It computes a graph of all kinds of calls, says what it found, and leaves three files in a new folder."""
+    """It computes a graph of all kinds of calls, says what it found, and leaves three files in a folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(demo, "STATIONS", ["Graz", "Ghent", "Riga"])
     assert main(["demo"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     assert out.startswith("A graph of 14 nodes: ")
-    assert "3 stations, 26,280 readings: " in out
+    assert "3 stations, 525,600 readings: " in out
     assert re.search(r"^It took \d+\.\d s; its calls, added up, \d+\.\d s\.$", out, re.MULTILINE)
     assert "\nLook at these in asyncgraph-demo:\n" in out
     folder = tmp_path / "asyncgraph-demo"

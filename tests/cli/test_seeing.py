@@ -106,12 +106,14 @@ def test_a_dashboard_at_a_port_that_is_taken(command):
         port = taken.getsockname()[1]
         ended = command("run", "graph.py:computing", "--dashboard", str(port))
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err.startswith(f"asyncgraph: the dashboard cannot be served at port {port}: ")
+    assert ended.err.startswith(f"asyncgraph: no dashboard: cannot serve on 127.0.0.1, port {port}: ")
 
 
-def test_a_dashboard_without_uvicorn(command, monkeypatch):
+def test_a_dashboard_without_uvicorn(folder):
     """It is said what to install."""
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    ended = command("run", "graph.py:total", "--dashboard")
-    assert (ended.code, ended.out) == (2, "")
-    assert "pip install 'asyncgraph[dashboard]'" in ended.err
+    script = "import sys; sys.modules['uvicorn'] = None; from asyncgraph.cli import main; sys.exit(main())"
+    words = [sys.executable, "-c", script, "run", "graph.py:total", "--dashboard"]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("asyncgraph: uvicorn is needed ")
+    assert ended.stderr.endswith("pip install 'asyncgraph[dashboard]'\n")

@@ -62,7 +62,7 @@ def test_what_it_finds(output):
 
 def test_both_errors_read_as_themselves(output):
     """The missing file and the broken one are printed with the frames where they failed, and no others."""
-    folders, numbers = r'(?<=[ "])/\S*/', r"(line |\.py:|0\.1:)\d+"
+    folders, numbers = r'(?<=[ "])/\S*/', r"(line |\.py:|0\.1:|download-|parse-)\d+"
     errors = re.sub(numbers, r"\1N", re.sub(folders, "", output[output.index("Traceback") :]))
     missing, broken = errors.split("\n\n")[:2]
     assert missing.splitlines() == [
@@ -70,7 +70,7 @@ def test_both_errors_read_as_themselves(output):
         '  File "demo.py", line N, in download',
         "    raise DownloadError(code, url)",
         "DownloadError: HTTP status 404 for http://127.0.0.1:N/planted/missing.py",
-        "asyncgraph: node download-61 (download) failed, loop executor, attempt 1",
+        "asyncgraph: node download-N (download) failed, loop executor, attempt 1",
         "  built at:  demo.py:N, in build",
     ]
     assert [line for line in broken.splitlines() if line.startswith("  File")] == [
@@ -81,7 +81,7 @@ def test_both_errors_read_as_themselves(output):
     ]
     assert broken.splitlines()[-3:] == [
         "SyntaxError: invalid syntax",
-        "asyncgraph: node parse-61 (parse) failed, process executor, attempt 1",
+        "asyncgraph: node parse-N (parse) failed, process executor, attempt 1",
         "  built at:  demo.py:N, in build",
     ]
 
