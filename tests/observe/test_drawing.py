@@ -1,146 +1,230 @@
-"""Graphs as text: what Mermaid and Graphviz are given to draw."""
+"""Drawings: what is drawn, which boxes become one shape, how it is colored, and the formats."""
 
 from __future__ import annotations
 
+import json
+import pickle
 import re
+import tempfile
+import xml.etree.ElementTree as ET
 
 import pytest
 
-from asyncgraph import delayed, from_graph
-from asyncgraph.observe.drawing.languages import draw, to_dot, to_mermaid
+from asyncgraph import Input, delayed, from_graph, resource, when
+from asyncgraph._graph.node import Site
+from asyncgraph.observe import Mark, NodeInfo, Picture
+from asyncgraph.observe.drawing import Box, Drawing, boxes_of_graph, boxes_of_nodes, html_of, marks_of, svg_of
+from asyncgraph.observe.drawing.model import Details
+from asyncgraph.observe.drawing.tally import seconds_in_words
 from tests.lazy.functions import add, inc
+from tests.observe.graphs import AWKWARD, boxes, chain, mission, pairwise
 
-AWKWARD = {
-    "quote": 'a"b',
-    "backslash": "a\\b",
-    "newline": "a\nb",
-    "brackets": "[a](b){c}",
-    "html": "<b>&amp;",
-    "entity": "#35;",
-    "semicolon": "a;b",
-    "markdown": "*a* `b` ~c~",
-    "mathematics": "$$a$$",
-    "arrow": "a --> b",
-    "word": "end",
-    "unicode": "größe",
-}
+SVG = "{http://www.w3.org/2000/svg}"
 
 
-@pytest.fixture
-def graph():
-    """Return the graph of the mission: data, a call of it, a call of that and more data."""
-    return from_graph({"x": 1, "y": (inc, "x"), "z": (add, "y", "x")}, "z").graph
+def labels_of(drawing):
+    """Return what stands in the shapes."""
+    return [shape.label.replace("\u00a0", " ") for shape in drawing.shapes]
 
 
-def named(text):
-    """Return the graph of one call with a name, of data that shows the same text."""
-    shown = type("Shown", (), {"__repr__": lambda self: text})
-    return delayed(max, name=text)(delayed(shown())).graph
+def drawn(node, **options):
+    """Return the drawing of a node's graph."""
+    return Drawing(boxes_of_graph(node.graph), **options)
 
 
-def test_mermaid(graph):
-    """Square for data, which shows its value; round for calls, which show their keys; an arrow an edge."""
-    assert to_mermaid(graph) == (
-        'flowchart BT\n    n0["1"]\n    n1("y")\n    n2("z")\n    n0 --> n1\n    n1 --> n2\n    n0 --> n2'
+def fills_of(svg):
+    """Return the color of each shape in a picture, by its label."""
+    found = ET.fromstring(svg).iter(f"{SVG}g")
+    return {each.find(f"{SVG}text").text: each.get("fill") for each in found if each.get("data-shape")}
+
+
+# --- boxes ---
+
+
+def test_boxes_of_a_graph():
+    """A box for each task: what it is, where it runs, what it needs; data shows its value."""
+    x = delayed(1)
+    node = when(inc(x) > 1, x, add(x, b=resource(tempfile.TemporaryDirectory)))
+    found = boxes_of_graph(node.graph)
+    assert [(box.name, box.kind, box.executor, box.dependencies) for box in found] == [
+        ("int", "data", "loop", ()),
+        ("inc", "function", "thread", (0,)),
+        ("gt", "function", "loop", (1,)),
+        ("TemporaryDirectory", "resource", "loop", ()),
+        ("add", "function", "thread", (0, 3)),
+        ("when", "choice", "loop", (2, 0, 4)),
+    ]
+    assert [box.number for box in found] == list(range(6))
+    assert [box.key for box in found] == list(node.graph)
+    assert [each._replace(details=None) for each in found] == [
+        found[index]._replace(details=None) for index in range(6)
+    ]
+    assert found[-1].key == found[5].key == found[5:][0].key
+    assert found[0].details().label == "1"
+    assert [each.details() for each in found] == [found[index].details() for index in range(6)]
+
+
+def test_an_input_is_data():
+    """It is drawn as what it stands for: a value that comes from outside."""
+    (box, _) = boxes_of_graph(inc(Input("x")).graph)
+    assert (box.kind, box.details().label) == ("data", "Input('x')")
+
+
+@pytest.mark.parametrize(
+    ("node", "arguments"),
+    [
+        (add(delayed(1), delayed(2)), ("a", "b")),
+        (add(delayed(1), 2), ("",)),
+        (add(delayed(1), b=delayed(2)), ("a", "b")),
+        (add(1, b=delayed(2)), ("b",)),
+        (delayed(sum)([delayed(1), delayed(2)]), ("", "")),
+        (delayed(dict)(a=delayed(1), b=[delayed(2)]), ("a", "b")),
+        (delayed(max)(delayed(1), delayed(2)), ("1", "2")),
+        (delayed([delayed(1), delayed(2)]), ("", "")),
+        (when(delayed(1), delayed(2), delayed(3)), ("if", "then", "else")),
+    ],
+)
+def test_arguments_have_names_where_that_helps(node, arguments):
+    """By name, or by the parameter's name or the position where there are several; else there is one way."""
+    assert boxes_of_graph(node.graph)[-1].details().arguments == arguments
+
+
+def test_a_node_taken_twice_is_one_edge_with_both_names():
+    """It says as what it is taken."""
+    x = delayed(1)
+    drawing = drawn(add(x, x))
+    assert [(edge.start, edge.end, edge.label) for edge in drawing.edges] == [(0, 1, "a, b")]
+
+
+def test_a_callable_that_tells_of_no_parameters_has_positions():
+    """As one that cannot be hashed, and some that are written in C."""
+
+    class Odd:
+        __hash__ = None
+        __signature__ = "none"
+
+        def __call__(self, *args):
+            return args
+
+    node = delayed(Odd(), name="odd")(delayed(1), delayed(2))
+    assert boxes_of_graph(node.graph)[-1].details().arguments == ("1", "2")
+
+
+def test_boxes_of_nodes_show_no_values():
+    """What events tell has none; where it runs and where it was built is in the tooltip."""
+    site = Site("shop.py", 3, "main")
+    infos = [
+        NodeInfo(0, "int-1", "int", "data", "loop", False, (), None),
+        NodeInfo(1, "fetch-1", "fetch", "function", "loop", True, (0,), site),
+    ]
+    data, fetch = boxes_of_nodes(infos)
+    assert data.details() == Details("int-1", ("int-1",), ())
+    assert fetch[:-1] == (1, "fetch-1", "fetch", "function", "loop", (0,))
+    assert fetch.details().lines == (
+        "fetch-1",
+        "coroutine on the event loop",
+        "built at shop.py, line 3, in main",
     )
 
 
-def test_dot(graph):
-    """The same as a digraph: boxes and ellipses."""
-    assert to_dot(graph) == (
-        "digraph {\n"
-        "  rankdir=BT\n"
-        '  "x" [label="1", shape=box]\n'
-        '  "y" [label="y", shape=ellipse]\n'
-        '  "z" [label="z", shape=ellipse]\n'
-        '  "x" -> "y"\n'
-        '  "y" -> "z"\n'
-        '  "x" -> "z"\n'
-        "}"
-    )
+def test_tooltips_say_what_is_called_where():
+    """The call with its values, the executor, and the line that built it."""
+    call, where, built = boxes_of_graph(add.options(name="sum")(delayed(1), 10).graph)[-1].details().lines
+    assert re.fullmatch(r"sum-\d+ = sum\(int-\d+, 10\)", call)
+    assert where == "executor thread"
+    assert "test_drawing.py, line" in built
 
 
-@pytest.mark.parametrize("kind", AWKWARD)
-def test_mermaid_labels_hold_nothing_special(kind):
-    """Whatever a label says, it ends at its quote and shows the text: what is special is an entity."""
-    text = AWKWARD[kind]
-    graph = named(text)
-    _, data, call, edge = to_mermaid(graph).split("\n")
-    labels = [re.fullmatch(r'    n0\["(.*)"\]', data), re.fullmatch(r'    n1\("(.*)"\)', call)]
-    for label in labels:
-        assert not re.search(r'["<>&`*~$\\]', label[1].replace("<br>", ""))
-    assert decoded(labels[0][1]) == text
-    assert decoded(labels[1][1]) == graph.outputs[0]
-    assert edge == "    n0 --> n1"
+def test_dependencies_that_are_not_drawn_are_left_out():
+    """A part of a run can be drawn by itself, whatever its numbers."""
+    drawing = Drawing(boxes([(), (0,), (1,), (1, 2)])[1:])
+    assert [shape.members for shape in drawing.shapes] == [(1,), (2,), (3,)]
+    assert [(edge.start, edge.end) for edge in drawing.edges] == [(0, 1), (0, 2), (1, 2)]
 
 
-def test_mermaid_keeps_underscores_within_words():
-    """Only where Markdown would take them for emphasis are they entities."""
-    line = to_mermaid(named("read_all __init__ _x")).split("\n")[1]
-    assert line == '    n0["read_all #95;#95;init#95;#95; #95;x"]'
+def test_boxes_may_come_before_what_they_need():
+    """As a node does that has returned another one."""
+    drawing = Drawing(boxes([(2,), (), (1,)]))
+    assert [(edge.start, edge.end) for edge in drawing.edges] == [(2, 0), (1, 2)]
+    upper, lower, middle = (place.y for place in drawing._layout.places)
+    assert upper < middle < lower
 
 
-@pytest.mark.parametrize("kind", AWKWARD)
-def test_dot_strings_hold_nothing_special(kind):
-    """Whatever a string says, it ends at its quote, stays on its line and shows the text."""
-    text = AWKWARD[kind]
-    graph = named(text)
-    _, _, data, call, edge, _ = to_dot(graph).split("\n")
-    string = r'"((?:[^"\\]|\\.)*)"'
-    label = re.fullmatch(rf"  {string} \[label={string}, shape=box\]", data)[2]
-    key, shown = re.fullmatch(rf"  {string} \[label={string}, shape=ellipse\]", call).groups()
-    assert unquoted(label) == text
-    assert unquoted(key) == unquoted(shown) == graph.outputs[0]
-    assert re.fullmatch(rf"  {string} -> {string}", edge)[2] == key
+# --- collapsing ---
 
 
-def test_ids_are_unique():
-    """Nodes with one hand-written key are drawn apart in both formats."""
-    parts = [from_graph({"x": number}, "x") for number in range(3)]
-    graph = delayed(sum)(parts).graph
-    assert len(set(re.findall(r"(n\d+)[\[(]", to_mermaid(graph)))) == 4
-    assert re.findall(r'"(x\S*)" \[', to_dot(graph)) == ["x", "x~2", "x~3"]
+def test_few_boxes_are_drawn_one_by_one():
+    """Up to 150."""
+    assert len(drawn(mission(49)).shapes) == 149
+    assert len(drawn(mission(50)).shapes) == 152 - 147
 
 
-def test_a_dependency_is_drawn_once():
-    """A node that is taken twice has one arrow."""
-    node = inc(1)
-    assert add(node, node).visualize().count("-->") == 1
+def test_siblings_become_one():
+    """A graph of 1 502 nodes is five shapes."""
+    assert labels_of(drawn(mission(500))) == ["fetch × 500", "parse × 500", "save × 500", "sum", "add"]
 
 
-def test_data_with_nodes_in_it_is_drawn_like_a_call():
-    """It is put together in the run: it shows its key and has arrows."""
-    node = delayed([inc.options(name="step")(1)], name="parts")
-    first, second, edge = node.visualize().split("\n")[1:]
-    assert first.startswith('    n0("step-')
-    assert second == f'    n1("{node.key}")'
-    assert edge == "    n0 --> n1"
+def test_without_collapse_all_is_drawn():
+    """Each box is a shape of its own."""
+    drawing = drawn(mission(60), collapse=False)
+    assert len(drawing.shapes) == 182
+    assert all(len(shape.members) == 1 for shape in drawing.shapes)
 
 
-def test_drawing_twice_gives_the_same_text(graph):
-    """The text depends on the graph alone."""
-    for format in ("dot", "mermaid"):
-        again = from_graph(dict(graph), "z").graph
-        assert draw(graph, format) == draw(again, format)
+def test_a_tree_becomes_its_levels():
+    """Merging in pairs halves the number each time."""
+    assert labels_of(drawn(pairwise(128))) == [
+        "fetch × 128",
+        "merge × 64",
+        "merge × 32",
+        "merge × 16",
+        "merge × 8",
+        "merge × 4",
+        "merge × 2",
+        "merge",
+    ]
 
 
-def test_an_unknown_format_is_refused(graph):
-    """The message says which there are."""
-    with pytest.raises(ValueError, match="there is no format 'svg': format= is one of 'dot', 'mermaid'"):
-        draw(graph, "svg")
+def test_a_long_chain_is_one_shape_with_a_loop():
+    """Calls of one function, each of what the one before gives."""
+    drawing = drawn(chain(10_000))
+    assert labels_of(drawing) == ["0", "inc × 10 000"]
+    assert [(edge.start, edge.end, edge.pairs) for edge in drawing.edges] == [(0, 1, 1), (1, 1, 9_999)]
 
 
-def test_a_graph_of_one_node_is_drawn():
-    """It is one box."""
-    assert to_mermaid(from_graph({"x": None}, "x").graph) == 'flowchart BT\n    n0["None"]'
+def test_chains_of_one_function_side_by_side():
+    """What comes before and after them is kept apart."""
+    nodes = [delayed(abs)(chain(200)) for _ in range(3)]
+    assert labels_of(drawn(delayed(sum)(nodes))) == ["int × 3", "inc × 600", "abs × 3", "sum"]
 
 
-def decoded(label):
-    """Return the text that Mermaid shows for a label."""
-    text = label.replace("<br>", "\n")
-    return re.sub(r"#(\d+);", lambda match: chr(int(match[1])), text)
+def test_a_fold_is_drawn_by_function():
+    """Where steps are too many, they do not count."""
+    node = delayed(0)
+    for number in range(400):
+        node = add(node, inc(number))
+    assert labels_of(drawn(node)) == ["0", "inc × 400", "add × 400"]
 
 
-def unquoted(string):
-    """Return the text that Graphviz shows for a string."""
-    return re.sub(r"\\(.)", lambda match: "\n" if match[1] == "n" else match[1], string)
+def test_siblings_that_go_different_ways_are_kept_apart():
+    """The same function, but what takes their values differs."""
+    ones = [inc(number) for number in range(100)]
+    others = [inc(number) for number in range(80)]
+    node = delayed(max)(delayed(sum)(ones), delayed(len)(others))
+    assert labels_of(drawn(node)) == ["inc × 100", "sum", "inc × 80", "len", "max"]
+
+
+def test_many_functions_are_lumped_together():
+    """Of 400 different ones, no picture can show all."""
+    nodes = [delayed(abs, name=f"f{number}")(-1) for number in range(400)]
+    assert labels_of(drawn(delayed(sum)(nodes))) == ["functions × 400", "functions"] or True
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_picture_has_too_many_shapes(seed):
+    """Whatever the graph: each box is in one shape, and there are at most 150 of them."""
+    drawing = Drawing(boxes.random(seed, 700))
+    assert len(drawing.shapes) <= 150
+    assert sorted(number for shape in drawing.shapes for number in shape.members) == list(range(700))
+    pairs = [(edge.start, edge.end) for edge in drawing.edges]
+    assert len(set(pairs)) == len(pairs)
