@@ -56,7 +56,7 @@ class Counting:
         self._lock = threading.Lock()
         self._numbers: dict[str, int] = {}
         self._of_function: dict[Function, int] = {}
-        self._is_planned = False
+        self._is_planned = self._is_final = False
         # Of each node the number of its name: bytes, as long as that does.
         self._codes: bytearray | array[int] = bytearray()
         self._totals: Counter[int] = Counter()
@@ -65,7 +65,10 @@ class Counting:
         """Count anew; if the execution ends amid that, it stays as it was."""
         self.was_asked = True
         with self._lock:
+            if self._is_final:
+                return
             try:
+                is_over = execution.is_over
                 if not self._is_planned:
                     self._is_planned = execution.is_planned
                     self._begin_anew()
@@ -76,6 +79,7 @@ class Counting:
                     counts = self._by_position(execution)
             except AttributeError:  # from another thread: the execution has let go of what it had
                 return
+            self._is_final = is_over
             self.rows = [
                 FunctionProgress(
                     name,

@@ -35,7 +35,7 @@ class Execution:
     """As much of one as is looked at."""
 
     is_planned = is_scheduled = True
-    is_stopping = False
+    is_stopping = is_over = False
 
     def __init__(self, called, states):
         self.nodes = [SimpleNamespace(_function=each) for each in called]
@@ -123,6 +123,16 @@ def test_before_there_is_a_plan():
     planned = Execution([first, second], [FINISHED, RUNNING])
     progress.look(planned)
     assert progress.rows == [("f0", 1, 0, 1, 0, 0), ("f1", 1, 1, 0, 0, 0)]
+
+
+def test_an_execution_that_is_over_is_counted_once():
+    """It does not change any more."""
+    progress, execution = Counting(), Execution(functions(2), [FINISHED] * 4)
+    execution.is_over = True
+    progress.look(execution)
+    before = progress.rows
+    progress.look(execution)
+    assert progress.rows is before
 
 
 def test_an_execution_that_ends_meanwhile():
