@@ -56,6 +56,7 @@ class Counting:
         self._lock = threading.Lock()
         self._numbers: dict[str, int] = {}
         self._of_function: dict[Function, int] = {}
+        self._is_planned = self._is_final = False
         # Of each node the number of its name: bytes, as long as that does.
         self._codes: bytearray | array[int] = bytearray()
         self._totals: Counter[int] = Counter()
@@ -64,7 +65,13 @@ class Counting:
         """Count anew; if the execution ends amid that, it stays as it was."""
         self.was_asked = True
         with self._lock:
+            if self._is_final:
+                return
             try:
+                is_over = execution.is_over
+                if not self._is_planned:
+                    self._is_planned = execution.is_planned
+                    self._begin_anew()
                 self._look_at_nodes(execution.nodes)
                 if execution.is_scheduled:
                     counts = self._by_state(execution.scheduler.state)
@@ -72,6 +79,7 @@ class Counting:
                     counts = self._by_position(execution)
             except AttributeError:  # from another thread: the execution has let go of what it had
                 return
+            self._is_final = is_over
             self.rows = [
                 FunctionProgress(
                     name,
@@ -80,6 +88,13 @@ class Counting:
                 )
                 for name, number in self._numbers.items()
             ]
+
+    def _begin_anew(self) -> None:
+        # What was looked at may have been the nodes that were asked for; others come, in another order.
+        self._codes = bytearray()
+        self._numbers.clear()
+        self._of_function.clear()
+        self._totals.clear()
 
     def _look_at_nodes(self, nodes: Sequence[Node[Any]]) -> None:
         end = len(nodes)
@@ -98,7 +113,7 @@ class Counting:
             _DATA if function.is_value else self._numbers.setdefault(function.name, len(self._numbers) + 1)
         )
         if number > _MOST and isinstance(self._codes, bytearray):
-            self._codes = array("L", self._codes)
+            self._codes = array("L", list(self._codes))
         return number
 
     def _by_state(self, states: Sequence[int]) -> Counter[tuple[int, int]]:

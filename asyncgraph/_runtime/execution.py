@@ -310,6 +310,11 @@ class Execution:
         """The process calls that have begun, as far as has been heard: each with since when, and where."""
         return () if self._processes is None else self._processes.begun()
 
+    @property
+    def is_planned(self) -> bool:
+        """Whether its nodes are those of the plan, in their order, and not yet those that were asked for."""
+        return self.is_scheduled or self._way is not None
+
     def begun_straight(self) -> tuple[int, list[int]]:
         """How many nodes, the first ones, have been begun on the straight way, and which of them run."""
         if self._way is not None and not self._way.is_left:

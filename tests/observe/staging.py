@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from asyncgraph import delayed
 from asyncgraph.observe import FunctionProgress, ObservedRun, ProgressBar, RunFinished, RunStarted, Statistics
 from asyncgraph.observe.progress import painter
+from asyncgraph.observe.progress.view import Row, summed
 from tests.observe.screen import snapshot
 
 TURNS = 100
@@ -95,9 +96,7 @@ class FakeRun:
         return list(self.rows)
 
     def statistics(self) -> Statistics:
-        nodes, running, finished, failed, cancelled = (
-            sum(each) for each in zip(*(row[1:] for row in self.rows), strict=True)
-        )
+        nodes, running, finished, failed, cancelled = summed("", [Row(*row) for row in self.rows])[1:6]
         waiting = nodes - running - finished - failed - cancelled
         return Statistics(nodes, waiting, 0, running, finished, failed, cancelled, 0.0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import logging
 import os
@@ -16,6 +17,7 @@ from asyncgraph import Runtime, compute, delayed, start
 from asyncgraph.observe import ProgressBar, RunFinished, RunStarted
 from asyncgraph.observe.progress import painter
 from asyncgraph.observe.progress.bar import DRAWN
+from tests.interrupting import everywhere
 from tests.observe.screen import Screen
 from tests.observe.staging import Bar, Clock, FakeRun, began, draw, ended
 
@@ -413,6 +415,27 @@ def test_a_program_that_ends_amid_a_run_does_not_wait_for_it():
         "asyncgraph: total-1: left behind after 0.0 s: 0/3 nodes",
     ]
     assert done.stderr == ""
+
+
+# Not in the painter: at the line of a `with` the tool strikes where no signal does, and so leaves it locked.
+@pytest.mark.parametrize("module", ["bar", "terminal", "watch"])
+def test_ctrl_c_at_any_line(module):
+    """Wherever it strikes on the thread of the loop, no thread is left when the loop is gone."""
+
+    async def main(terminal):
+        asyncio.get_running_loop().set_exception_handler(
+            lambda *_: None
+        )  # that nobody has asked for the error
+        with ProgressBar(file=terminal, minimum=0):
+            await slowly()
+
+    for interrupt in everywhere(f"observe/progress/{module}.py"):
+        with contextlib.suppress(KeyboardInterrupt), interrupt():
+            asyncio.run(main(Terminal()))
+        for thread in threads():
+            thread.join(10)
+            assert not thread.is_alive()
+        assert not painter._painters
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")

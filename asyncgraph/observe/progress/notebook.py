@@ -22,7 +22,7 @@ _WIDTH = 100
 _MOST = 40
 """Lines of the text, and functions of the table."""
 
-_CELL = ' style="text-align: left"'
+_STYLE = "text-align: left; white-space: nowrap; padding: 0.1em 0.6em"
 
 
 class Notebook:
@@ -90,11 +90,12 @@ def _left(row: Row, before: str = "") -> str:
 
 def _row(row: Row, indent: int, left: str, *, is_over: bool, tag: str = "td") -> str:
     counts = ((row.failed, "failed"), (row.cancelled, "cancelled"))
-    notes = [] if is_over else [f"{row.running:,} running"]
+    is_done = is_over or row.done == row.nodes
+    notes = [] if is_done else [f"{row.running:,} running"]
     notes += [f"{count:,} {word}" for count, word in counts if count]
-    speed = "" if is_over or row.done == row.nodes else rate(row.rate)
+    speed = "" if is_done else rate(row.rate)
     bar = f'<progress max="{max(row.nodes, 1)}" value="{row.finished + row.failed}"></progress>'
     texts = (f"{row.finished + row.failed:,}/{row.nodes:,}", ", ".join(notes), speed, left)
-    name = f'<{tag} style="text-align: left; padding-left: {indent / 2 + 0.5}em">{escape(row.name)}</{tag}>'
-    cells = "".join(f"<td{_CELL}>{each}</td>" for each in texts)
-    return f"<tr>{name}<td{_CELL}>{bar}</td>{cells}</tr>"
+    name = f'<{tag} style="{_STYLE}; padding-left: {indent / 2 + 0.5}em">{escape(row.name)}</{tag}>'
+    cells = "".join(f'<td style="{_STYLE}">{each}</td>' for each in (bar, *texts))
+    return f"<tr>{name}{cells}</tr>"

@@ -77,7 +77,9 @@ class Painter:
     def __init__(self, display: Display, clock: Clock) -> None:
         self._display = display
         self._clock = clock
-        self._changed = threading.Condition(threading.Lock())
+        # Of a condition's `with`, which is Python code, Ctrl-C may strike in the end, and leave it locked.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._watches: dict[int, Watch] = {}
         self._thread: threading.Thread | None = None
         self._is_broken = False
@@ -93,7 +95,7 @@ class Painter:
 
     def add(self, watch: Watch) -> None:
         """Draw a run from now on; one that it has already makes no difference."""
-        with self._changed:
+        with self._lock:
             self._watches.setdefault(watch.run.id, watch)
             self._changed.notify()
             if self._thread is None:
@@ -110,7 +112,7 @@ class Painter:
         # It may have taken long enough, and not have been drawn yet.
         watch.is_shown = watch.is_shown or watch.run.began + seconds >= watch.shown_from
         take = _ask(watch, seconds) if watch.is_shown else None
-        with self._changed:
+        with self._lock:
             if self._watches.get(id) is not watch:
                 return
             now = self._clock.now()
@@ -123,7 +125,7 @@ class Painter:
         """Ask the runs, if it is time to, and draw them; this is what the thread does again and again."""
         began = self._clock.spent()
         self._drawn_at = now = self._clock.now()
-        with self._changed:
+        with self._lock:
             watches = [each for each in self._watches.values() if each.shown_from <= now]
         if not watches:
             return
@@ -135,7 +137,7 @@ class Painter:
             self._polled_at = now
             self._poll_pause = (self._clock.spent() - began) * _PAUSES if is_usual else 0.0
         began = self._clock.spent()
-        with self._changed:
+        with self._lock:
             lost = [each for each in self._watches.values() if each.is_left_behind()]
             for watch in lost:
                 watch.conclude(_LEFT_BEHIND, now - watch.run.began)
@@ -148,29 +150,30 @@ class Painter:
     def leave(self) -> None:
         """The program ends: nothing more is drawn, and the terminal is left as it should be."""
         # Without the lock, if whoever holds it does not get on: then the terminal takes nothing anyway.
-        if self._changed.acquire(timeout=_PATIENCE):
+        if self._lock.acquire(timeout=_PATIENCE):
             try:
                 now = self._clock.now()
                 for watch in self._watches.values():
                     watch.conclude(_LEFT_BEHIND, now - watch.run.began)
                 self._remove(list(self._watches.values()), now)
             finally:
-                self._changed.release()
+                self._lock.release()
 
     # -- the thread
 
     def _work(self) -> None:
         while True:
-            with self._changed:
+            with self._lock:
                 while self._watches and not self._clock.wait(self._changed, self._until_next()):
                     pass
                 if not self._watches:
                     self._thread = None
-                    return
+                    break
             try:
                 self.round()
             except Exception as error:
                 self._give_up(error)
+        _drop(self)
 
     def _until_next(self) -> float:
         if self._is_broken:
@@ -185,7 +188,7 @@ class Painter:
             except Exception:  # it changes while it is looked at; what it said before will do
                 _logger.debug("a run does not say how far it is", exc_info=True)
                 continue
-            with self._changed:
+            with self._lock:
                 if watch.run.id in self._watches:
                     take(now)
                     watch.is_shown = True
@@ -266,11 +269,17 @@ def begin(
 
     def end(state: str, seconds: float) -> None:
         painter.conclude(watch.run.id, state, seconds)
-        with _lock:
-            if painter.is_idle and _painters.get(place) is painter:
-                del _painters[place]
+        _drop(painter)
 
     return end
+
+
+def _drop(painter: Painter) -> None:
+    """Forget a painter, unless it has got another run meanwhile."""
+    with _lock:
+        for place, each in list(_painters.items()):
+            if each is painter and each.is_idle:
+                del _painters[place]
 
 
 def _register() -> None:

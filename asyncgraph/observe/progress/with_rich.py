@@ -102,8 +102,8 @@ class Rich:
 
 def _mark(view: View, row: Row) -> tuple[str | None, str]:
     """What stands before a name; None for the spinner."""
-    if row is view.total and view.state != RUNNING:
-        return _MARKS.get(view.state, _OTHER)
+    if row is view.total:
+        return (None, "") if view.state == RUNNING else _MARKS.get(view.state, _OTHER)
     if row.failed:
         return _MARKS["failed"]
     if row.finished == row.nodes:
