@@ -170,8 +170,8 @@ def _between(study: Study) -> Iterator[Hint]:
     seconds = study.path.seconds_by_kind().get("loop", 0.0)
     if seconds < 2 * _MUCH * study.seconds:
         return
-    shortest = min((row.median for row in study.functions), default=0.0)
-    why = " Many calls are very short: let one node do more." if shortest < _SHORT else ""
+    short = sum(row.count for row in study.functions if row.median < _SHORT)
+    why = " Most calls are very short: let one node do more." if 2 * short > len(study.schedule.calls) else ""
     yield Hint(
         seconds,
         "Between the calls",

@@ -112,7 +112,7 @@ def _tile(title: str, figure: str, explanation: str, meter: float | None = None)
 def _use(use: ExecutorUse) -> str:
     title, calls = EXECUTORS.get(use.executor, use.executor).capitalize(), count_of(use.calls, "call")
     if use.executor == "coroutine":
-        of = f" of {count_of(use.slots, 'slot')}" if use.is_known else ""
+        of = f", of {count_of(use.slots, 'slot')}" if use.is_known else ""
         return _tile(title, f"{use.peak} at once", f"at the most{of}; {calls} in all")
     busy = f"{share(use.utilisation)} busy"
     if use.executor == "loop":
