@@ -286,6 +286,9 @@ class State:
         self._add_runtime(event.runtime)
 
     def _worker_lost(self, event: WorkerLost) -> None:
+        if event.reason == "left":
+            self._workers.pop(event.worker, None)
+            return
         worker = self._workers.setdefault(event.worker, {"worker": event.worker, "started": None})
         worker |= {"lost": _wall_time(event.time), "reason": event.reason}
         lost = [name for name, each in self._workers.items() if each["lost"] is not None]

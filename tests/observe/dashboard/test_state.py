@@ -112,7 +112,7 @@ def test_a_row(state):
     telling.failed("fetch-1", 0.3, 0.4, "loop", OSError("a secret"))
     telling.failed("fetch-2", None, 0.4, "", OSError("a secret"), behind="fetch-1")
     telling.end(1.5, "failed", OSError("a secret"))
-    row = state.runs()[0].row(show_values=False)
+    row = state.run_of(telling.run.id).row(show_values=False)
     assert row["outer"] == [outer.run.id, "page-1"]
     assert (row["state"], row["seconds"], row["retries"]) == ("failed", 1.5, 1)
     assert "seconds" not in row["statistics"]
