@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import keyword
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -276,9 +277,9 @@ def _port(text: str) -> int:
 
 def _new_file(text: str) -> Path:
     path = _path(text)
-    if path.is_dir():
+    if os.path.isdir(path):  # `path.is_dir()` raises for names that are too long
         raise argparse.ArgumentTypeError(f"{text} is a folder: give a file")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
     return path
 

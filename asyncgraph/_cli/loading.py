@@ -78,7 +78,7 @@ def _from_name(name: str) -> ModuleType:
 
 
 def _from_file(path: Path) -> ModuleType:
-    if not path.is_file():
+    if not os.path.isfile(path):  # `path.is_file()` raises for names that are too long
         near = difflib.get_close_matches(path.name, _python_files(path.parent), n=1)
         hint = f"; did you mean {path.parent / near[0]}?" if near else ""
         raise CommandError(NOT_LOADED, f"there is no file {path} in {os.getcwd()}{hint}")
@@ -114,7 +114,7 @@ def _as_module(path: Path) -> tuple[Path, str]:
 
 
 def _python_files(folder: Path) -> list[str]:
-    return [path.name for path in folder.glob("*.py")] if folder.is_dir() else []
+    return [path.name for path in folder.glob("*.py")] if os.path.isdir(folder) else []
 
 
 def _imported(name: str) -> ModuleType:

@@ -37,6 +37,14 @@ def test_a_file_that_is_not_there(command):
     assert ended.err.endswith("; did you mean graph.py?\n")
 
 
+@pytest.mark.parametrize("name", ["x" * 300 + ".py", "nul\0.py", "gone/graph.py", ".py", "/"])
+def test_names_that_no_file_has(command, name):
+    """Whatever is wrong with a name, the answer is that there is no such file."""
+    ended = command("run", f"{name}:total")
+    assert ended.code == 3
+    assert ended.err.startswith("asyncgraph: there is no file ")
+
+
 def test_a_module_that_is_not_there(command, folder):
     """It is said where it was looked for, and which module has nearly that name."""
     ended = command("run", "grap:total")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from importlib import metadata
 
 import pytest
 
@@ -95,6 +96,16 @@ def test_required_packages():
     ]
     assert [each.version is not None for each in found] == [False, True, True, True]
     assert [each.is_old for each in found] == [False, False, True, False]
+
+
+def test_a_checkout_that_is_not_installed(monkeypatch):
+    """Without metadata nothing is known of packages."""
+
+    def unknown(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "requires", unknown)
+    assert packages() == []
 
 
 def test_the_packages_that_asyncgraph_needs():

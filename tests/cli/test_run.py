@@ -33,6 +33,9 @@ def test_the_value_as_json_and_not_at_all(command, program, folder):
     assert command("run", "loud.py:node", "--json", "-o", "value.json") == (0, "loud\n", "")
     assert (folder / "value.json").read_text("utf-8") == '{\n  "a": "ä"\n}\n'
     assert command("run", "loud.py:node", "--json", "--quiet").code == 2
+    name = "x" * 300
+    ended = command("run", "graph.py:total", "-o", name)
+    assert ended == (2, "", f"asyncgraph: {name} cannot be written: File name too long\n")
 
 
 def test_a_value_that_cannot_be_written(command, program):
@@ -124,13 +127,18 @@ def test_a_parameter_that_has_no_name(command, program):
 
 def test_what_is_no_node(command, program):
     """It is said what it is instead, and which nodes there are."""
-    program("none.py", "def three():\n    return 3\nwithin = []\nwithin.append(within)")
+    program("none.py", "def three():\n    return 3\nwithin = []\nmake = dict")
+    program("circle.py", "from asyncgraph import delayed\ncircle = [delayed(1)]\ncircle.append(circle)")
     ended = command("run", "graph.py:number")
     nodes = "graph has the nodes total, broken, area, page"
     assert ended == (3, "", f"asyncgraph: graph.py:number is 3, of type int, and no node; {nodes}\n")
     ended = command("run", "none.py:three")
     assert ended == (3, "", "asyncgraph: none.py:three has returned 3, of type int, and no node\n")
-    assert command("run", "none.py:within").code == 3
+    assert command("run", "none.py:within").err.endswith("is [], of type list, and no node\n")
+    assert command("run", "none.py:make").err.endswith("has returned {}, of type dict, and no node\n")
+    ended = command("run", "circle.py:circle")
+    assert ended.code == 3
+    assert ended.err.startswith("asyncgraph: circle.py:circle is no node: ")
 
 
 def test_a_function_that_fails(command, program):

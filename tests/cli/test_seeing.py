@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import urllib.request
 
 import pytest
 
+from asyncgraph import observe
 from asyncgraph._cli import seeing
 
 TIMEOUT = 50.0
@@ -71,19 +73,34 @@ def test_a_picture_that_has_no_colors(command):
     assert "a file whose name ends in .svg, .html, .png, .pdf, not graph.mmd" in ended.err
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_cannot_be_written(command, folder):
+@pytest.mark.parametrize("option", ["--report", "--trace"])
+def test_a_file_that_cannot_be_written(command, option, tmp_path_factory):
     """It is said before anything runs."""
-    (folder / "locked").mkdir(mode=0o500)
-    ended = command("run", "graph.py:total", "--report", "locked/run.html")
-    assert ended.code == 2
-    assert "locked/run.html cannot be written" in ended.err
+    folder = tmp_path_factory.mktemp("folder")
+    path = folder / "run.json"
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(observe, "Report" if option == "--report" else "Trace", refuse)
+        ended = command("run", "graph.py:total", option, str(path))
+    assert ended == (2, "", f"asyncgraph: {path} cannot be written: Permission denied\n")
 
 
 def test_a_dashboard_serves_while_the_run_goes_on(folder):
-    """Its address is printed, and answers; Ctrl-C ends it with the run."""
+    """Its address is printed, and answers; Ctrl-C ends it with the run, whose files are written."""
     (folder / "waiting.py").write_text(WAITING)
-    words = [sys.executable, "-m", "asyncgraph", "run", "--dashboard", "waiting.py:node"]
+    words = [
+        sys.executable,
+        "-m",
+        "asyncgraph",
+        "run",
+        "--trace",
+        "run.json",
+        "--dashboard",
+        "waiting.py:node",
+    ]
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -96,6 +113,7 @@ def test_a_dashboard_serves_while_the_run_goes_on(folder):
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=TIMEOUT)
     assert (process.returncode, out, err) == (130, "", "\nInterrupted; nothing is left running.\n")
+    assert "wait" in {event["name"] for event in json.loads((folder / "run.json").read_text())["traceEvents"]}
 
 
 def test_a_dashboard_at_a_port_that_is_taken(command):

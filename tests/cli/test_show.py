@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 
 import pytest
@@ -130,3 +131,23 @@ def test_what_is_alike_is_drawn_as_one(command, program):
     all_of_them = command("show", "many.py:node", "--format", "mermaid", "--no-collapse").out.splitlines()
     assert len(few) < 10
     assert len(all_of_them) > 800
+
+
+def test_formats_that_graphviz_draws(command, folder, monkeypatch):
+    """What its program makes of the graph is written; what it complains of is printed."""
+    program = folder / "dot"
+    program.write_text("#!/bin/sh\necho an image; cat\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    assert command("show", "graph.py:total", "-o", "graph.png") == (0, "", "")
+    assert (folder / "graph.png").read_text().startswith("an image\ndigraph")
+    program.write_text("#!/bin/sh\ncat >/dev/null; echo not today >&2; exit 1\n")
+    ended = command("show", "graph.py:total", "-o", "graph.png")
+    assert ended == (1, "", "asyncgraph: dot has failed: not today\n")
+
+
+def test_a_picture_that_cannot_be_written(command):
+    """It is said of the file, with the reason."""
+    name = "x" * 300 + ".svg"
+    ended = command("show", "graph.py:total", "-o", name)
+    assert ended == (2, "", f"asyncgraph: {name} cannot be written: File name too long\n")
