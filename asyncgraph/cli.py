@@ -63,6 +63,12 @@ def _ended(argv: list[str]) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted; nothing is left running.", file=sys.stderr)
         return INTERRUPTED
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        print("asyncgraph: this is a fault in asyncgraph itself; please report it", file=sys.stderr)
+        return FAILED
 
 
 def _is_flushed() -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import asyncgraph
+from asyncgraph._cli import doctor
 from asyncgraph._cli.exits import READER_GONE
 from asyncgraph.cli import main
 
@@ -188,6 +189,22 @@ def test_the_help_tells_the_exit_codes(capsys, command):
     for code in ["0 ", "1 ", "2 ", "3 ", "130", "141"]:
         assert f"\n  {code}  " in out
     assert all(len(line) <= 110 for line in out.splitlines())
+
+
+def test_a_fault_of_our_own(capsys, monkeypatch):
+    """What a command does not expect is printed whole, as something to report."""
+
+    def fail():
+        raise RuntimeError("unexpected")
+
+    monkeypatch.setitem(doctor.SECTIONS, "machine", fail)
+    assert main(["doctor"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "doctor.py" in err
+    assert err.endswith(
+        "RuntimeError: unexpected\nasyncgraph: this is a fault in asyncgraph itself; please report it\n"
+    )
 
 
 def test_an_unknown_command(capsys):
