@@ -100,7 +100,7 @@ def build(url: str, names: Sequence[str], folder: Path | None) -> dict[str, Any]
     if folder is not None:
         outputs["files"] = [
             write_text(folder / "report.json", delayed(as_json)(survey)),
-            write_text(folder / "graph.mmd", survey.visualize(format="mermaid")),
+            write_text(folder / "graph.mmd", survey.visualize(format="mermaid", collapse=False)),
         ]
     return outputs
 

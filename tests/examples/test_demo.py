@@ -111,7 +111,7 @@ def test_the_graph_is_one(output, saved):
     """The saved graph has a download and a parse for each module, and merges that make it one tree."""
     graph = (saved / "graph.mmd").read_text()
     assert Counter(re.findall(r'"(\w+)-\d+"', graph)) == {"download": 60, "parse": 60, "merge": 59}
-    assert graph.count(" --> ") == 60 + 2 * 59
+    assert graph.count(" -->") == 60 + 2 * 59
 
 
 def test_a_terminal_sees_the_progress(output):
