@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from asyncgraph import delayed
-from asyncgraph.observe import Mark, Picture
+from asyncgraph.observe import Mark, NodeFinished, NodesAdded, Picture
+from asyncgraph.observe.drawing import Drawing, boxes_of_graph, boxes_of_nodes
 from tests.observe.graphs import chain, fetch, inc, mission
 
 FAKE_DOT = """#!/bin/sh
@@ -189,3 +190,55 @@ def test_a_deep_graph_is_drawn_without_recursion():
     node = chain(20_000)
     assert node.visualize().count("data-shape=") == 2
     assert chain(3_000).visualize(collapse=False).count("data-shape=") == 3_001
+
+
+class Told:
+    """An observer that keeps what a picture needs."""
+
+    def __init__(self):
+        self.nodes = []
+        self.found = {}
+
+    def __call__(self, event):
+        """Keep it."""
+        if isinstance(event, NodesAdded):
+            self.nodes += event.nodes
+        elif isinstance(event, NodeFinished):
+            self.found[event.node.key] = Mark("finished", event.seconds, len(self.found))
+
+    def marks(self):
+        """Return the marks of what has finished."""
+        return self.found
+
+
+def triple(x):
+    """Return it times three."""
+    return 3 * x
+
+
+async def test_a_run_colors_the_picture():
+    """Each node of the graph has its mark, under the key that the graph has it by."""
+    told = Told()
+    node = delayed(sum)([delayed(triple)(number) for number in range(3)]) + delayed(4)
+    assert await node.compute(observers=[told]) == 13
+    picture = node.visualize(color="state", run=told)
+    assert picture.count("finished") >= 5
+    assert "waiting" not in picture
+    assert node.visualize(color="duration", run=told) != picture
+    assert set(node.graph) == {info.key for info in told.nodes}
+
+
+async def test_what_events_tell_is_drawn_like_the_graph():
+    """The same shapes and edges, without the values and the arguments' names."""
+    told = Told()
+    node = delayed(divmod)(delayed(triple)(7), delayed(4))
+    assert await node.compute(observers=[told]) == (5, 1)
+    from_graph, from_events = map(Drawing, (boxes_of_graph(node.graph), boxes_of_nodes(told.nodes)))
+    keys = [sorted(shape.keys for shape in drawing.shapes) for drawing in (from_graph, from_events)]
+    assert keys[0] == keys[1]
+    for drawing in (from_graph, from_events):
+        pairs = {(drawing.shapes[edge.start].name, drawing.shapes[edge.end].name) for edge in drawing.edges}
+        assert pairs == {("triple", "divmod"), ("int", "divmod")}
+    svg = from_events.svg(color="state", paint=told.marks())
+    assert ">4<" not in svg
+    assert ">4<" in from_graph.svg()
