@@ -136,7 +136,8 @@ def _edge(start: int, end: int, kind: str, arguments: dict[int, str], count: int
 
 
 def _single(box: Box, details: Details) -> Shape:
-    label = shortened(readable(details.label[:_LONGEST]), _WIDEST_LABEL)
+    written = readable(details.label[:_LONGEST]).strip() or readable(box.key[:_LONGEST])
+    label = shortened(written, _WIDEST_LABEL)
     lines = tuple([readable(line[:_LONGEST]) for line in details.lines])
     key, name, executor = map(readable, (box.key, box.name, box.executor))
     return Shape(name, box.kind, executor, (box.number,), (key,), label, lines)
