@@ -46,6 +46,10 @@ class Log(io.StringIO):
 def _environment(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
+    yield
+    for each in list(painter._painters.values()):  # of a test that has failed
+        each.leave()
+    painter._painters.clear()
 
 
 @pytest.fixture
@@ -201,7 +205,7 @@ def test_a_large_run_is_asked_for_its_functions_later(clock, terminal):
     assert run.asked == 0
     assert "250,000/1,000,000" in terminal.screen()
     assert "load" not in terminal.screen()
-    clock.time += 10
+    clock.time += 15
     draw()
     assert run.asked == 1
     assert "load" in terminal.screen()
@@ -359,6 +363,7 @@ def test_plain_lines_of_nested_runs(clock):
     bar = Bar(clock, file=file, minimum=0)
     bar(began(outer))
     bar(began(inner))
+    clock.time += 1
     draw()
     finish(bar, inner, clock)
     finish(bar, outer, clock)
@@ -403,16 +408,18 @@ def test_a_program_that_ends_amid_a_run_does_not_wait_for_it():
     text = """
     import sys
     from tests.observe.staging import *
-    bar, run = Bar(Clock(), minimum=0, file=sys.stdout), FakeRun()
+    clock = Clock()
+    bar, run = Bar(clock, minimum=0, file=sys.stdout), FakeRun()
     run.say("load", 3, running=3)
     bar(began(run))
+    clock.time += 2
     draw()
     """
     command = [sys.executable, "-W", "error", "-c", "\n".join(map(str.strip, text.splitlines()))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=True)
     assert done.stdout.splitlines() == [
-        "asyncgraph: total-1: after 0.0 s 0/3 nodes, 3 running",
-        "asyncgraph: total-1: left behind after 0.0 s: 0/3 nodes",
+        "asyncgraph: total-1: after 2.0 s 0/3 nodes, 3 running",
+        "asyncgraph: total-1: left behind after 2.0 s: 0/3 nodes",
     ]
     assert done.stderr == ""
 
@@ -423,9 +430,8 @@ def test_ctrl_c_at_any_line(module):
     """Wherever it strikes on the thread of the loop, no thread is left when the loop is gone."""
 
     async def main(terminal):
-        asyncio.get_running_loop().set_exception_handler(
-            lambda *_: None
-        )  # that nobody has asked for the error
+        # What is said of an error that nobody has asked for.
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
         with ProgressBar(file=terminal, minimum=0):
             await slowly()
 

@@ -47,9 +47,9 @@ class ProgressBar(Observer):
     below that one while it goes on, and not in plain lines. Two bars in one terminal share it.
 
     It asks runs from a thread of its own, so that the display goes on while something blocks the loop, and
-    at most for 1 % of the time: how far a run of a million nodes is, it sees every few seconds. What it
-    cannot write (a file that was closed) is reported once to the logger "asyncgraph" and changes nothing
-    for the runs.
+    takes at most two hundredths of the time. So of large runs it shows the functions later, those of a
+    million nodes after some 15 seconds; until then there is the line of the run. What cannot be written (to
+    a file that was closed) is reported once to the logger "asyncgraph", and changes nothing for the runs.
 
     Args:
         file: Where to; by default what `sys.stderr` is when a run begins. Nothing is shown if that is None.

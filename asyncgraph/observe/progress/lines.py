@@ -12,8 +12,8 @@ from asyncgraph.observe.progress.words import clean, clock, duration, rate
 __all__ = ["Lines"]
 
 _SHORTEST, _LONGEST = 1.0, 300.0
-"""Seconds between two lines about a run: there are services that end what has written nothing for ten
-minutes."""
+"""Seconds between two lines about a run, and before the first: there are services that end what has written
+nothing for ten minutes."""
 
 _FUNCTIONS = 4
 """How many functions a line names."""
@@ -33,7 +33,7 @@ class Lines:
         """Write a line about those that it is time for, and about those that are over."""
         lines = [_last_line(view) for view in over]
         for view in live:
-            if view.depth == 0 and view.seconds >= self._next.get(view.id, 0.0):
+            if view.depth == 0 and view.seconds >= self._next.get(view.id, _SHORTEST):
                 self._next[view.id] = view.seconds + min(max(view.seconds, _SHORTEST), _LONGEST)
                 lines.append(_line(view))
         ended = {view.id for view in over}

@@ -5,7 +5,8 @@ Laws:
 - The thread is there while there is a run, and draws nothing after that: what is written when a run is over
   is written before that run's observers are through, so before anybody who awaits it goes on.
 - It takes at most a hundredth of the time, however large the runs are: the pause follows from what the last
-  round has cost. Until a run has gone on for long enough to be shown, nothing is asked of it.
+  round has cost. The first look at the functions of a run takes longer, and another hundredth at most (see
+  `Watch.ask`). Until a run has gone on for long enough to be shown, nothing is asked of it.
 - Two bars at one place share it: there is one painter for each terminal.
 - No lock is held while a run is asked. Locks are taken in this order: that of all painters, one painter's.
 """
