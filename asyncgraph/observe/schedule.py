@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 from math import isnan
 from typing import NamedTuple
 
+from asyncgraph.observe.ordering import in_order
 from asyncgraph.observe.recorded import CANCELLED, FAILED, STATES, RecordedRun
 
 __all__ = ["Call", "Schedule", "Track", "needed_by", "schedule_of", "value_of"]
@@ -107,8 +108,7 @@ def schedule_of(run: RecordedRun) -> Schedule:
     tracks: list[Track] = []
     calls: list[Call] = []
     for group in sorted(groups, key=_place_of):
-        rows = groups[group]
-        rows.sort()
+        rows = in_order(groups[group])
         lanes = _lanes_of(rows)
         first = len(tracks)
         tracks += [Track(_lane_name(group, lane), group[0]) for lane in range(max(lanes) + 1)]
@@ -116,7 +116,7 @@ def schedule_of(run: RecordedRun) -> Schedule:
             Call(number, began, ended, first + lane, attempt, outcome, earlier)
             for (began, ended, number, attempt, outcome, earlier), lane in zip(rows, lanes, strict=True)
         ]
-    calls.sort(key=lambda call: (call.began, call.ended))
+    calls = in_order(calls, lambda call: (call.began, call.ended))
     last = [-1] * len(run)
     for index, call in enumerate(calls):
         if call.earlier < 0:

@@ -10,7 +10,7 @@ import re
 import pytest
 
 from asyncgraph.observe import NodeInfo, Report
-from asyncgraph.observe.report import payload
+from asyncgraph.observe.report import payload, sections
 from asyncgraph.observe.report.stalls import BEAT, LATE, Heartbeat
 from tests.observe.telling import Telling
 
@@ -149,6 +149,15 @@ def test_the_timeline_has_all_calls(path):
     assert tracks["process 7"]["waited"][0] * unit == pytest.approx(0.3)
 
 
+def test_a_graph_that_is_too_large_is_not_drawn(path, monkeypatch):
+    """The page says how to draw it."""
+    monkeypatch.setattr(sections, "_DRAWN", 3)
+    told_pipeline(Report(path))
+    page = path.read_text("utf-8")
+    assert "The graph has 4 nodes, more than are drawn here: see node.visualize()." in page
+    assert "<svg" not in page
+
+
 def test_of_too_many_calls_the_longest_are_drawn(path, monkeypatch):
     """The payload says so."""
     monkeypatch.setattr(payload, "MOST_CALLS", 2)
@@ -207,6 +216,18 @@ async def test_a_late_beat_is_a_stall():
     heart.end(1)
     ((began, seconds),) = heart.stalls
     assert (began, seconds) == pytest.approx((due, 1.0 - BEAT))
+
+
+async def test_a_stall_counts_once():
+    """Two runs that end in it have one stall."""
+    clock = Clock()
+    heart = Heartbeat(clock)
+    heart.begin(1)
+    heart.begin(2)
+    clock.time += 1.0
+    heart.end(1)
+    heart.end(2)
+    assert len(heart.stalls) == 1
 
 
 async def test_the_heart_beats_while_a_run_goes_on():

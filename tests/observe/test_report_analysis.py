@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from asyncgraph.observe import Recording
 from asyncgraph.observe.counters import Series, series_of
-from asyncgraph.observe.report.analysis import Intervals, quantile
+from asyncgraph.observe.report.analysis import Intervals, excess_of, quantile
 from asyncgraph.observe.report.hints import hints_of
 from asyncgraph.observe.report.stalls import Stall
 from asyncgraph.observe.report.study import Study
@@ -365,6 +365,13 @@ def test_how_much_stretches_cover(edges, start, end):
     stretches = list(zip(edges[::2], edges[1::2], strict=False))
     expected = sum(max(min(finish, end) - max(begin, start), 0) for begin, finish in stretches)
     assert Intervals(iter(stretches)).within(start, end) == max(expected, 0)
+
+
+def test_how_far_from_chance():
+    """Larger throughout is far from it; alike is not."""
+    assert excess_of(range(20, 40), range(20)) == pytest.approx(5.41, abs=0.01)
+    assert excess_of([1.0] * 20, [1.0] * 20) == 0
+    assert excess_of([], [1.0]) == 0
 
 
 def test_series():

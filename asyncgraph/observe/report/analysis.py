@@ -6,7 +6,7 @@ All of this is a function of a schedule, without a clock, and tested on schedule
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -19,6 +19,7 @@ __all__ = [
     "ExecutorUse",
     "FunctionTimes",
     "Intervals",
+    "excess_of",
     "executors_of",
     "functions_of",
     "parallelism",
@@ -203,3 +204,12 @@ def _times_of(schedule: Schedule, name: str, executor: str, indices: list[int]) 
 def quantile(ordered: Sequence[float], share: float) -> float:
     """The least of these, which are in order, that this share of them does not exceed."""
     return ordered[max(math.ceil(share * len(ordered)) - 1, 0)]
+
+
+def excess_of(these: Sequence[float], those: Sequence[float]) -> float:
+    """By how many standard deviations these are larger than those, against chance (the rank-sum test)."""
+    ordered = sorted(those)
+    more = sum(bisect_left(ordered, each) + bisect_right(ordered, each) for each in these) / 2
+    pairs = len(these) * len(those)
+    deviation = math.sqrt(pairs * (len(these) + len(those) + 1) / 12)
+    return (more - pairs / 2) / deviation if deviation else 0.0

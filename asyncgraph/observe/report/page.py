@@ -39,7 +39,7 @@ def page_of(studies: Sequence[Study], omitted: int = 0) -> Iterator[str]:
         yield f'<article id="run-{id}" data-run="{id}"{hidden}>\n'
         yield sections_of(study)
         yield f'</article>\n<script type="application/json" id="data-{id}">'
-        yield payload_of(study)
+        yield from payload_of(study)
         yield "</script>\n"
     yield (
         "<footer>Times are those of the calls themselves, on the clock of the machine. Nothing in this "

@@ -27,8 +27,8 @@ _WORKERS = 50
 # The bar of the critical path has so many parts; a longer path is drawn in as many pieces.
 _PARTS = 240
 
-# Larger graphs are not drawn: what does not fit the page is no picture.
-_DRAWN = 100_000
+# Larger graphs are not drawn: that takes some 20 us a node, with sorts that the loop would feel.
+_DRAWN = 20_000
 
 EXECUTORS = {
     "loop": "loop, inline",
@@ -171,7 +171,7 @@ def _graph(study: Study) -> str:
         "nodes of a large graph are drawn as one."
     )
     if len(run) > _DRAWN:
-        left = f"The graph has {count_of(len(run), 'node')}, which is too many for a picture here."
+        left = f"The graph has {count_of(len(run), 'node')}, more than are drawn here: see node.visualize()."
         return section("Graph", left)
     # Nodes whose function was replaced by what it has returned have the dependencies of that.
     drawing = Drawing(boxes_of_nodes(run.infos))

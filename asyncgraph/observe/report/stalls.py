@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import NamedTuple
 
+from asyncgraph.observe.ordering import in_order
 from asyncgraph.observe.schedule import Call, Schedule
 
 __all__ = ["Heartbeat", "Stall", "Suspect", "suspects_of"]
@@ -116,8 +117,8 @@ class Heartbeat:
 def suspects_of(schedule: Schedule, stalls: Sequence[Stall], most: int = 3) -> list[list[Suspect]]:
     """For each stall, the nodes that may have caused it, the likeliest first; none if none was at work."""
     by_executor = schedule.by_executor
-    calls = [*by_executor.get("loop", ()), *by_executor.get("coroutine", ())]
-    calls.sort(key=lambda call: call.began)
+    both = [*by_executor.get("loop", ()), *by_executor.get("coroutine", ())]
+    calls = in_order(both, lambda call: call.began)
     longest = max((call.ended - call.began for call in calls), default=0.0)
     return [_suspects(schedule, calls, longest, stall, most) for stall in stalls]
 
