@@ -55,7 +55,9 @@ def test_the_page_loads_nothing_from_elsewhere():
     assert not re.search(r"<style|style=|<script>|\son\w+=|=\"/", page)
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/runs", "/runs/1", "/runs/1/else", "/runs/x/cancel", "/a/b", "/.."])
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/runs", "/runs/1", "/runs/1/else", "/runs/x/cancel", "/a/b", "/.."]
+)
 async def test_what_is_not_there(app, path):
     """Other paths, numbers that are none and runs that are not known give 404."""
     answer = await ask(app, path)

@@ -193,7 +193,9 @@ async def test_one_that_comes_again_goes_on(app, runtime):
     assert sum(name.startswith("run/") for name in message["parts"]) == 1
 
 
-@pytest.mark.parametrize("last", ["other-1", "{name}-99", "{name}-x", "{name}--1", "{name}-²", "nonsense", "-"])
+@pytest.mark.parametrize(
+    "last", ["other-1", "{name}-99", "{name}-x", "{name}--1", "{name}-²", "nonsense", "-"]
+)
 async def test_one_that_comes_from_elsewhere_is_told_everything(app, runtime, last):
     """The id of another process, of a version that never was, or no id at all."""
     await runtime.compute(step(1))
