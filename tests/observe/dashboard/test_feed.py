@@ -12,7 +12,7 @@ from asyncgraph import Runtime, delayed
 from asyncgraph.observe import dashboard, observing
 from asyncgraph.observe._dashboard import feed as feeds
 from asyncgraph.observe._dashboard.timeline import MOST_BARS
-from tests.observe.dashboard.asgi import PATIENCE, Listener, ask
+from tests.observe.dashboard.asgi import PATIENCE, Listener, ask, until
 
 SECRET = "tell-nobody"
 
@@ -284,8 +284,7 @@ async def test_calls_come_once(app, runtime):
     run = runtime.start([wait(step(1)), step(2)])
     (known,) = app.observer.runs()
     async with Listener(app, f"/events?run={known.id}") as listener:
-        while not known.timeline.count == 2:
-            await asyncio.sleep(0)
+        await until(lambda: known.timeline.count == 2)
         app._feed.refresh()
         first = await listener.until(lambda known: len(known["bars"]) == 2)
         assert [call[3] for call in first["parts"]["open"]] == ["wait"]
@@ -340,7 +339,5 @@ async def test_detached_it_hears_of_nothing_more(app, runtime):
 
 async def drawn(app, run):
     """Wait until the picture of a run that is looked at has been drawn."""
-    async with asyncio.timeout(PATIENCE):
-        while not app._feed._selected[run.id].picture.drawn:
-            await asyncio.sleep(0)
+    await until(lambda: app._feed._selected[run.id].picture.drawn)
     app._feed.refresh()
