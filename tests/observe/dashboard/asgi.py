@@ -5,10 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
 PATIENCE = 20.0
 """Seconds after which a test fails that waits for a message."""
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the loop go on until something is so."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - what is waited for tells nobody
+            await asyncio.sleep(0)
 
 
 def scope_of(path: str, *, method: str = "GET", headers: Any = (), **more: Any) -> dict[str, Any]:
@@ -86,7 +94,7 @@ class Listener:
         self._message: asyncio.Queue[bytes] = asyncio.Queue(1)
         self._wants_next = asyncio.Semaphore(0)
 
-    async def __aenter__(self) -> Listener:
+    async def __aenter__(self) -> Self:
         self.aio_task = asyncio.create_task(self.app(self._scope, self._receive, self._send))
         return self
 

@@ -55,7 +55,9 @@ def test_the_page_loads_nothing_from_elsewhere():
     assert not re.search(r"<style|style=|<script>|\son\w+=|=\"/", page)
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/runs", "/runs/1", "/runs/1/else", "/runs/x/cancel", "/a/b", "/.."])
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/runs", "/runs/1", "/runs/1/else", "/runs/x/cancel", "/a/b", "/.."]
+)
 async def test_what_is_not_there(app, path):
     """Other paths, numbers that are none and runs that are not known give 404."""
     answer = await ask(app, path)
@@ -79,7 +81,7 @@ async def test_wrong_methods(app, method, path, allowed):
 
 @pytest.mark.parametrize("path", ["/", "/nothing", "/runs/1/cancel", "/page.js"])
 async def test_security_headers(app, path):
-    """Whatever the answer, nothing else may be loaded, and it may be neither framed nor kept nor guessed at."""
+    """Whatever the answer, nothing else may be loaded, and it may not be framed, kept or guessed at."""
     headers = (await ask(app, path)).headers
     policy = dict(each.strip().split(" ", 1) for each in headers["content-security-policy"].split(";"))
     assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
@@ -126,7 +128,7 @@ async def test_loopback_names(app, host):
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", ""])
 @pytest.mark.parametrize("path", ["/", "/events", "/runs/1/cancel"])
 async def test_other_names_on_loopback_are_refused(app, host, path):
-    """A page elsewhere whose name has come to mean this machine learns nothing; the answer says what to do."""
+    """A page elsewhere whose name has come to mean this machine learns nothing; it says what to do."""
     answer = await ask(app, path, headers={"host": host})
     assert answer.status == 421
     assert f"hosts=[{host.partition(':')[0]!r}]" in answer.text

@@ -12,7 +12,7 @@ from asyncgraph import Runtime, delayed
 from asyncgraph.observe import dashboard, observing
 from asyncgraph.observe._dashboard import feed as feeds
 from asyncgraph.observe._dashboard.timeline import MOST_BARS
-from tests.observe.dashboard.asgi import PATIENCE, Listener, ask
+from tests.observe.dashboard.asgi import PATIENCE, Listener, ask, until
 
 SECRET = "tell-nobody"
 
@@ -193,7 +193,9 @@ async def test_one_that_comes_again_goes_on(app, runtime):
     assert sum(name.startswith("run/") for name in message["parts"]) == 1
 
 
-@pytest.mark.parametrize("last", ["other-1", "{name}-99", "{name}-x", "{name}--1", "{name}-²", "nonsense", "-"])
+@pytest.mark.parametrize(
+    "last", ["other-1", "{name}-99", "{name}-x", "{name}--1", "{name}-²", "nonsense", "-"]
+)
 async def test_one_that_comes_from_elsewhere_is_told_everything(app, runtime, last):
     """The id of another process, of a version that never was, or no id at all."""
     await runtime.compute(step(1))
@@ -282,8 +284,7 @@ async def test_calls_come_once(app, runtime):
     run = runtime.start([wait(step(1)), step(2)])
     (known,) = app.observer.runs()
     async with Listener(app, f"/events?run={known.id}") as listener:
-        while not known.timeline.count == 2:
-            await asyncio.sleep(0)
+        await until(lambda: known.timeline.count == 2)
         app._feed.refresh()
         first = await listener.until(lambda known: len(known["bars"]) == 2)
         assert [call[3] for call in first["parts"]["open"]] == ["wait"]
@@ -338,7 +339,5 @@ async def test_detached_it_hears_of_nothing_more(app, runtime):
 
 async def drawn(app, run):
     """Wait until the picture of a run that is looked at has been drawn."""
-    async with asyncio.timeout(PATIENCE):
-        while not app._feed._selected[run.id].picture.drawn:
-            await asyncio.sleep(0)
+    await until(lambda: app._feed._selected[run.id].picture.drawn)
     app._feed.refresh()

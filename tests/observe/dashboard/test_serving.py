@@ -138,7 +138,7 @@ async def test_signals_are_left_alone():
 
 
 async def test_a_server_of_the_user_can_stop():
-    """uvicorn waits for streams before it tells an app of the end: the dashboard sees it coming."""
+    """It waits for streams before it tells an app of the end: the dashboard sees that coming."""
     app = dashboard(interval=0.01)
     assert not server_is_stopping()
     listener = socket.create_server(("127.0.0.1", 0))

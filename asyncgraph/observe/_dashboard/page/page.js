@@ -302,4 +302,8 @@ if (wanted) {
   $("follow").checked = false;
 }
 listen();
-setInterval(() => document.hidden || showTimes(), 200);
+setInterval(() => {
+  if (document.hidden || !known.overview) return;
+  choose();
+  showTimes();
+}, 200);
