@@ -295,7 +295,7 @@
       const rows = this.tracks.length;
       this.rowHeight = Math.max(7, Math.min(24, 600 / Math.max(rows, 1)));
       this.ink = { text: css("--text"), soft: css("--soft"), line: css("--line"), fill: css("--fill"), bad: css("--bad"),
-        card: css("--card"), call: css("--accent"), slot: css("--slot"), worker: css("--c2"),
+        label: css("--label"), call: css("--accent"), slot: css("--slot"), worker: css("--c2"),
         colors: [...Array(COLORS).keys()].map(each => css(`--c${each}`)).concat(css("--cx")) };
       this.drawCalls();
       this.drawStrip(this.counts, [[this.data.ready, this.ink.slot, 0.35], [this.data.running, this.ink.call, 0]], String);
@@ -374,7 +374,7 @@
       const key = track.keyOf(index), name = track.names[track.nameOf[index]];
       const text = [key, name].find(each => pen.measureText(each).width < wide - 8);
       if (!text) return;
-      pen.fillStyle = dark.matches ? "#10141b" : "#fff";
+      pen.fillStyle = this.ink.label;
       pen.fillText(text, left + 4, y);
     }
     drawMark(pen, row, index, bar) {
