@@ -70,6 +70,19 @@ def test_the_critical_path_names_each_second():
     assert study.path.seconds_by_kind() == {"begin": 1.0, "slot": 2.0, "call": 5.0, "loop": 1.0, "end": 1.0}
 
 
+def test_between_two_calls_of_a_queue_a_slot_is_not_free():
+    """What waits behind others waits for a slot until the call before its own is over, also in between."""
+
+    def tell(told):
+        told.add(*[f"f-{number}" for number in range(4)])
+        for number in range(4):
+            told.call(f"f-{number}", 0.0, number * 1.0, number + 0.75, "thread 1")
+        told.end(3.75)
+
+    steps = study_of(tell, runtime=Slots(thread=1)).path.steps
+    assert [(step.kind, step.seconds) for step in steps] == [("slot", 2.75), ("loop", 0.25), ("call", 0.75)]
+
+
 def test_the_longest_chain_is_that_of_dependencies():
     """Slots do not count: with enough of them, the run would take so long."""
     study = study_of(two_in_one_slot, runtime=Slots(thread=1))

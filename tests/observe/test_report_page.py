@@ -270,6 +270,28 @@ def test_light_and_dark(page, scheme):
     assert page.run(_WEAK) == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_labels_of_calls_can_be_read(page, scheme):
+    """The text on a bar stands out against each of the colors that bars have."""
+    page.prefer(scheme)
+    page.until("matchMedia('(prefers-color-scheme: dark)').matches === arguments[0]", scheme == "dark")
+    settle(page)
+    colors = page.run("const ink = Object.values(report.timelines)[0].ink; return [ink.label, ...ink.colors]")
+    label, *bars = [luminance(color) for color in colors]
+    for bar in bars:
+        lighter, darker = max(label, bar), min(label, bar)
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.2
+
+
+def luminance(color):
+    """Return how light a color such as #3767cc is, from 0 to 1."""
+    digits = color.strip("#")
+    digits = digits if len(digits) == 6 else "".join(each * 2 for each in digits)
+    parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
 @pytest.mark.parametrize("width", [1600, 1280, 768, 390])
 def test_nothing_overlaps_or_falls_off(page, width):
     """Parts stand below each other, figures within their frames, and no page scrolls sideways."""

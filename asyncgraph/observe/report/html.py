@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
 from typing import NamedTuple
 
-__all__ = ["Cell", "code", "number", "section", "shipped", "table", "text"]
+__all__ = ["Cell", "code", "number", "prose", "section", "shipped", "table", "text"]
+
+
+_UNIT = re.compile(r"(?<=\d) (?=(?:[µmkMGT]?[sB]|min|h|%)(?!\w))")
 
 
 class Cell(NamedTuple):
@@ -26,6 +30,11 @@ def text(value: object) -> str:
     """Text, as HTML."""
     # A lone surrogate, as in the names of files, cannot be written.
     return escape(str(value)).encode("utf-8", "replace").decode("utf-8")
+
+
+def prose(value: object) -> str:
+    """A sentence of ours, in which no line is broken between a number and its unit."""
+    return _UNIT.sub("\u00a0", text(value))
 
 
 def code(value: object) -> str:

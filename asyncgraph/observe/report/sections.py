@@ -9,7 +9,7 @@ from asyncgraph.observe.drawing import Drawing, boxes_of_nodes
 from asyncgraph.observe.recording import marks_of_run
 from asyncgraph.observe.report.analysis import ExecutorUse
 from asyncgraph.observe.report.hints import hints_of
-from asyncgraph.observe.report.html import Cell, code, number, section, shipped, table, text
+from asyncgraph.observe.report.html import Cell, code, number, prose, section, shipped, table, text
 from asyncgraph.observe.report.path import Step
 from asyncgraph.observe.report.payload import MOST_CALLS
 from asyncgraph.observe.report.study import Study
@@ -104,8 +104,8 @@ def _tiles(study: Study) -> str:
 def _tile(title: str, figure: str, explanation: str, meter: float | None = None) -> str:
     bar = "" if meter is None else f'<div class="meter"><i style="width:{100 * meter:.1f}%"></i></div>'
     return (
-        f'<div class="tile"><span>{text(title)}</span><b>{text(figure)}</b>{bar}'
-        f"<small>{text(explanation)}</small></div>"
+        f'<div class="tile"><span>{text(title)}</span><b>{prose(figure)}</b>{bar}'
+        f"<small>{prose(explanation)}</small></div>"
     )
 
 
@@ -141,7 +141,7 @@ def _hints(study: Study) -> str:
     explanation = "What the times of this run show, with what it is about most first."
     if not hints:
         return section("What would make it shorter", "Nothing stands out in the times of this run.")
-    rows = "".join(f"<li><h3>{text(hint.title)}</h3>{text(hint.text)}</li>" for hint in hints)
+    rows = "".join(f"<li><h3>{text(hint.title)}</h3>{prose(hint.text)}</li>" for hint in hints)
     return section("What would make it shorter", explanation, f'<ul class="hints">{rows}</ul>', name="advice")
 
 
