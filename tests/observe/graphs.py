@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from typing import Any
 
 from asyncgraph import delayed
 from asyncgraph.observe.drawing import Box
 from asyncgraph.observe.drawing.model import Details
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 AWKWARD = {
     "quote": "a\"b'c",
@@ -133,3 +136,11 @@ def random_boxes(seed: int, number: int) -> list[Box]:
         executor = dice.choice(["loop", "thread", "process", "cluster"])
         found.append(Box(position, label, name, kind, executor, needed, lambda details=details: details))  # type: ignore[misc]
     return found
+
+
+def fills_of(svg: str) -> dict[str, str]:
+    """Return the color of each shape in a picture, by its label."""
+    found = ET.fromstring(svg).iter(f"{SVG}g")
+    return {
+        each.findtext(f"{SVG}text") or "": each.get("fill", "") for each in found if each.get("data-shape")
+    }

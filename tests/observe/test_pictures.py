@@ -10,6 +10,7 @@ import pytest
 from asyncgraph import delayed, resource, when
 from asyncgraph.observe import Mark
 from asyncgraph.observe.drawing import Drawing, boxes_of_graph
+from asyncgraph.observe.drawing.measure import width_of
 from tests.browser import Browser
 from tests.observe.graphs import (
     AWKWARD,
@@ -151,6 +152,30 @@ def test_two_pictures_in_one_page(browser: Browser) -> None:
     )
     ids = browser.run("return [...document.querySelectorAll('[id]')].map((each) => each.id)")
     assert len(ids) == len(set(ids)) > 10
+
+
+MEASURE = """
+const context = new OffscreenCanvas(10, 10).getContext("2d"), [texts, fonts] = arguments;
+return texts.map((text) => Math.max(...fonts.map((font) => {
+    context.font = `100px ${font}`;
+    return context.measureText(text).width;
+})));
+"""
+
+
+def test_text_is_not_wider_than_is_reckoned(browser: Browser) -> None:
+    """Every character of ASCII, and words, in the font of pictures and in the widest of the usual ones."""
+    browser.open("<!doctype html><link rel='icon' href='data:,'>")
+    texts = [chr(code) for code in range(33, 127)] + [
+        "fetch-12",
+        "WWWWWWWW",
+        "größe",
+        "inc \u00d7 10\u00a0000",
+        "…",
+    ]
+    fonts = ["Helvetica, Arial, sans-serif", "DejaVu Sans", "sans-serif"]
+    for text, measured in zip(texts, browser.run(MEASURE, texts, fonts), strict=True):
+        assert measured <= width_of(text, 100), text
 
 
 # --- the page ---

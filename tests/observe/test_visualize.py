@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import stat
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from asyncgraph import delayed
-from asyncgraph.observe import Mark, NodeFinished, NodesAdded, Picture
+from asyncgraph.observe import Mark, NodeFinished, NodesAdded, Picture, Recording
 from asyncgraph.observe.drawing import Drawing, boxes_of_graph, boxes_of_nodes
 from tests.observe.graphs import chain, fetch, inc, mission
 
@@ -242,3 +243,20 @@ async def test_what_events_tell_is_drawn_like_the_graph():
     svg = from_events.svg(color="state", paint=told.marks())
     assert ">4<" not in svg
     assert ">4<" in from_graph.svg()
+
+
+async def test_a_recording_colors_the_picture():
+    """As it is, and whatever becomes of the nodes: what has failed is told, and what was not begun."""
+
+    def fail(x):
+        raise ZeroDivisionError
+
+    node = delayed(sum)([delayed(fail)(delayed(triple)(1)), delayed(4)])
+    with Recording() as recording, pytest.raises(ZeroDivisionError):
+        await node.compute()
+    found = json.loads(node.visualize(format="json", color="state", run=recording))
+    states = {each["name"]: each["details"][3:4] for each in found["nodes"]}
+    assert states["fail"] == states["sum"] == ["failed"]
+    assert states["triple"][0] in {"finished", "released"}
+    for color in ("duration", "order"):
+        assert "took " in node.visualize(color=color, run=recording)
