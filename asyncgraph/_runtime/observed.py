@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from asyncgraph._graph.graph import Graph
 from asyncgraph._graph.node import Node, key_of
 from asyncgraph._graph.scheduler import CANCELLED, FAILED, FINISHED, RELEASED, RUNNING
 from asyncgraph.observe.entered import AnyObserver
-from asyncgraph.observe.events import FunctionProgress
+from asyncgraph.observe.events import FunctionProgress, NodeInfo
 from asyncgraph.observe.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -103,6 +104,30 @@ class View:
         """See `ObservedRun`."""
         run = self._run
         return f"Run of {self.name}: over\n" if run is None else run.description()
+
+    def on_loop(self) -> NodeInfo | None:
+        """The node that the loop is in at this moment; for any thread, and while the loop is blocked.
+
+        None if it is in none of this run. What the node depends on is not told.
+        """
+        return self._looked_for(lambda execution: execution.task_on_loop())
+
+    def in_thread(self, ident: int) -> NodeInfo | None:
+        """The node that a thread of this process is in at this moment, as `on_loop` tells it."""
+        return self._looked_for(lambda execution: execution.task_in(ident))
+
+    def _looked_for(self, look: Callable[[Execution], int | None]) -> NodeInfo | None:
+        from asyncgraph._runtime.teller import Infos
+
+        execution = self._execution
+        if execution is None or execution.is_over:
+            return None
+        # All of it may change meanwhile, or be let go of.
+        with contextlib.suppress(AttributeError, LookupError, RuntimeError):
+            task = look(execution)
+            if task is not None:
+                return Infos((), ()).describe(task, execution.nodes[task], ())
+        return None
 
     def end(self) -> None:
         """Take down how far the run has come, and let go of it."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         WorkerLost,
         WorkerStarted,
     )
+    from asyncgraph.observe.loop_guard import LoopGuard, Stall
     from asyncgraph.observe.observer import Observer, observing
     from asyncgraph.observe.statistics import Statistics
 
@@ -33,6 +34,7 @@ __all__ = [
     "NODE_EVENTS",
     "Event",
     "FunctionProgress",
+    "LoopGuard",
     "NodeCached",
     "NodeCancelled",
     "NodeExpanded",
@@ -48,6 +50,7 @@ __all__ = [
     "Observer",
     "RunFinished",
     "RunStarted",
+    "Stall",
     "Statistics",
     "WorkerLost",
     "WorkerStarted",
@@ -57,7 +60,9 @@ __all__ = [
 # Where each name is, if that is not `events`. Names are looked up when they are first used: who wants a
 # progress bar need not import the dashboard.
 _MODULES = {
+    "LoopGuard": "loop_guard",
     "Observer": "observer",
+    "Stall": "loop_guard",
     "Statistics": "statistics",
     "observing": "observer",
 }
