@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
-from asyncgraph._graph.node import NO_KWARGS
+from asyncgraph._graph.node import NO_KWARGS, key_of
 from asyncgraph._runtime.deadline import within_timeout
 from asyncgraph._runtime.lanes import COROUTINE
 from asyncgraph._runtime.owner import Owner
@@ -128,6 +128,8 @@ class Coroutines:
                     return
                 runner.began = began = time.monotonic()
                 runner.task, function, args, kwargs = call
+                if owner.recorder is not None:  # else `get_name` tells, to whoever asks in this process
+                    runner.set_name(key_of(owner.nodes[runner.task]))
                 del call
                 try:
                     value, error = await function(*args, **kwargs), None

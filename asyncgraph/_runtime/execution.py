@@ -1000,6 +1000,8 @@ class Execution:
         self._has_cancelled = True
         if self.is_scheduled:
             self.scheduler.cancel()
+        elif self.recorder is not None:
+            self.recorder.cancelled_before()
 
     def check_over(self) -> None:
         """Conclude, if nothing is running and nothing will."""

@@ -18,7 +18,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from asyncgraph._graph.node import Node
-from asyncgraph._graph.scheduler import FINISHED, Scheduler
+from asyncgraph._graph.scheduler import CANCELLED, FINISHED, RELEASED, WAITING, Scheduler
 from asyncgraph._runtime.audience import Audience
 from asyncgraph._runtime.observed import View
 from asyncgraph._runtime.sizes import size_of
@@ -72,6 +72,8 @@ class Recorder:
         self._timer: asyncio.Handle | None = None
         self._teller: Teller | None = None
         self._is_telling = False
+        # The tasks that are to be run, as far as is known before anything begins.
+        self._open: Iterable[int] = ()
         self._look: Callable[[], Iterable[tuple[int, float, str]]]
         self._view: View
         self._execution: Execution | None = None
@@ -79,7 +81,7 @@ class Recorder:
     def begin(self, view: View, execution: Execution) -> None:
         """From now on there are a run, and an execution of it, to tell of."""
         self._view, self._execution = view, execution
-        self._teller = Teller(self._audience.tell, view, execution)
+        self._teller = Teller(self._audience.tell, self._audience.wanted, view, execution)
         self._look = execution.begun_elsewhere
         self._arm()
 
@@ -93,15 +95,21 @@ class Recorder:
         self, nodes: Sequence[Node[Any]], dependencies: Sequence[tuple[int, ...]], outputs: Any
     ) -> None:
         """These are all nodes that there are at first."""
+        self._open = range(len(nodes))
         self._log.append((ADDED, time.perf_counter(), 0, (nodes, dependencies, None), tuple(outputs)))
+
+    def cancelled_before(self) -> None:
+        """The execution is stopped, and nothing of it has begun; its scheduler does not count."""
+        now = time.perf_counter()
+        self._log.extend([(STATE, now, task, WAITING, CANCELLED) for task in self._open])
 
     def there_already(self, scheduler: Scheduler) -> None:
         """What has finished in an earlier run has its value from the beginning."""
         now = time.perf_counter()
-        for task, state in enumerate(scheduler.state):
-            if state == FINISHED:
-                size = size_of(scheduler.results[task])
-                self._log.append((CACHED, now, task, size, None))
+        done = [task for task, state in enumerate(scheduler.state) if state in (FINISHED, RELEASED)]
+        for task in done:
+            self._log.append((CACHED, now, task, size_of(scheduler.results[task]), None))
+        self._open = set(self._open).difference(done)
 
     def mark(self) -> int:
         """The place at which `expanded` is to be noted: before what follows from it."""
@@ -154,7 +162,7 @@ class Recorder:
             return call
         innermost = call
         for manager in self._audience.around(self._view, info, call):
-            innermost = made_within(manager, innermost, is_awaited=is_awaited)
+            innermost = made_within(manager, info.key, innermost, is_awaited=is_awaited)
         return innermost
 
     def took(self, task: int, began: float, ended: float, worker: str) -> None:
@@ -206,7 +214,7 @@ class Recorder:
                 teller.tell(log.popleft())
         except Exception:
             # A fault of ours must not harm the run.
-            logger.exception("asyncgraph failed to tell observers of a run; please report this")
+            logger.exception("asyncgraph failed to tell observers of %r; please report this", self._view)
             log.clear()
             self.close()
         finally:

@@ -7,7 +7,7 @@ ready. Such a note waits for the one that it follows from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from asyncgraph._graph.function import Function
@@ -15,6 +15,7 @@ from asyncgraph._graph.node import Node, Site, key_of, site_of
 from asyncgraph._graph.scheduler import CANCELLED, FAILED, FINISHED, READY, RELEASED, RUNNING, WAITING
 from asyncgraph._runtime.observed import View
 from asyncgraph.observe.events import (
+    Event,
     NodeCached,
     NodeCancelled,
     NodeExpanded,
@@ -53,12 +54,22 @@ class Teller:
 
     Args:
         tell: Called with each event.
+        wanted: The classes of events that anybody wants; the most frequent others are not made.
         view: The run, as observers see it.
         execution: The execution; it is asked for errors, and for the reasons of failures.
     """
 
-    def __init__(self, tell: Callable[[Any], None], view: View, execution: Execution) -> None:
+    def __init__(
+        self,
+        tell: Callable[[Any], None],
+        wanted: Collection[type[Event]],
+        view: View,
+        execution: Execution,
+    ) -> None:
         self._tell = tell
+        self._tells_ready = NodeReady in wanted
+        self._tells_started = NodeStarted in wanted
+        self._tells_released = NodeReleased in wanted
         self._view = view
         self._execution = execution
         self._made = Infos((), ())
@@ -140,7 +151,7 @@ class Teller:
         if new == READY:
             if old == RUNNING:  # it was given back, and has not begun
                 self._calls.pop(task, None)
-            else:
+            elif self._tells_ready:
                 self._now_ready(when, task)
         elif new == RUNNING:
             self._now_running(when, task)
@@ -160,8 +171,9 @@ class Teller:
     def _now_running(self, when: float, task: int) -> None:
         call = self._call_of(task)
         call.is_running, call.taken = True, when
-        # What was taken ahead may have begun in a thread before the loop has heard that it can.
-        self._now_ready(when if call.began is None else min(when, call.began), task)
+        if self._tells_ready:
+            # What was taken ahead may have begun in a thread before the loop has heard that it can.
+            self._now_ready(when if call.began is None else min(when, call.began), task)
         if call.began is not None:
             self._start(task, call, call.began, call.worker)
         elif self._info(task).executor == _LOOP:
@@ -175,7 +187,8 @@ class Teller:
 
     def _start(self, task: int, call: _Call, when: float, worker: str) -> None:
         call.is_told, call.began, call.worker = True, when, worker
-        self._tell(NodeStarted(self._view, when, self._info(task), worker, self._attempts.get(task, 1)))
+        if self._tells_started:
+            self._tell(NodeStarted(self._view, when, self._info(task), worker, self._attempts.get(task, 1)))
 
     def _call_of(self, task: int) -> _Call:
         call = self._calls.get(task)
@@ -217,8 +230,9 @@ class Teller:
             self._tell(NodeCached(self._view, when, self._info(task), 0))
             is_last = False
         if is_last:
-            self._tell(NodeReleased(self._view, when, self._info(task)))
-            del self._infos[task]  # nothing more happens to it
+            if self._tells_released:
+                self._tell(NodeReleased(self._view, when, self._info(task)))
+            self._infos.pop(task, None)  # nothing more happens to it
 
     def _failed(self, when: float, task: int) -> None:
         began, ended, worker = self._over(task, when)

@@ -26,14 +26,17 @@ if TYPE_CHECKING:
         WorkerLost,
         WorkerStarted,
     )
+    from asyncgraph.observe.logs import Logs
     from asyncgraph.observe.loop_guard import LoopGuard, Stall
     from asyncgraph.observe.observer import Observer, observing
+    from asyncgraph.observe.opentelemetry import OpenTelemetry
     from asyncgraph.observe.statistics import Statistics
 
 __all__ = [
     "NODE_EVENTS",
     "Event",
     "FunctionProgress",
+    "Logs",
     "LoopGuard",
     "NodeCached",
     "NodeCancelled",
@@ -48,6 +51,7 @@ __all__ = [
     "NodesAdded",
     "ObservedRun",
     "Observer",
+    "OpenTelemetry",
     "RunFinished",
     "RunStarted",
     "Stall",
@@ -60,8 +64,10 @@ __all__ = [
 # Where each name is, if that is not `events`. Names are looked up when they are first used: who wants a
 # progress bar need not import the dashboard.
 _MODULES = {
+    "Logs": "logs",
     "LoopGuard": "loop_guard",
     "Observer": "observer",
+    "OpenTelemetry": "opentelemetry",
     "Stall": "loop_guard",
     "Statistics": "statistics",
     "observing": "observer",

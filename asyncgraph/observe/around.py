@@ -45,28 +45,35 @@ def surrounding(observer: object) -> Callable[..., _Manager | None] | None:
     return getattr(observer, "around", None)
 
 
-def made_within(manager: _Manager, call: Callable[..., Any], *, is_awaited: bool) -> Callable[..., Any]:
+def made_within(
+    manager: _Manager, key: str, call: Callable[..., Any], *, is_awaited: bool
+) -> Callable[..., Any]:
     """What is to be called in place of `call`, so that it is made within `manager`.
 
     Args:
         manager: The context manager.
+        key: The node, for what may have to be logged.
         call: The call.
         is_awaited: Whether `call` gives something to await, which is awaited within.
     """
-    return partial(_awaited_within if is_awaited else _called_within, manager, call)
+    return partial(_awaited_within if is_awaited else _called_within, manager, key, call)
 
 
-def _called_within(manager: _Manager, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    is_entered = _enter(manager)
+def _called_within(
+    manager: _Manager, key: str, call: Callable[..., Any], /, *args: Any, **kwargs: Any
+) -> Any:
+    is_entered = _enter(manager, key)
     try:
         return call(*args, **kwargs)
     finally:
         if is_entered:
-            _leave(manager)
+            _leave(manager, key)
 
 
-async def _awaited_within(manager: _Manager, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    is_entered = _enter(manager)
+async def _awaited_within(
+    manager: _Manager, key: str, call: Callable[..., Any], /, *args: Any, **kwargs: Any
+) -> Any:
+    is_entered = _enter(manager, key)
     try:
         return await call(*args, **kwargs)
     except GeneratorExit:
@@ -74,21 +81,21 @@ async def _awaited_within(manager: _Manager, call: Callable[..., Any], /, *args:
         raise
     finally:
         if is_entered:
-            _leave(manager)
+            _leave(manager, key)
 
 
-def _enter(manager: _Manager) -> bool:
+def _enter(manager: _Manager, key: str) -> bool:
     try:
         manager.__enter__()
     except Exception:
-        logger.exception("what an observer has put around a node could not be entered")
+        logger.exception("%s: what an observer has put around it could not be entered", key)
         return False
     return True
 
 
-def _leave(manager: _Manager) -> None:
+def _leave(manager: _Manager, key: str) -> None:
     # What has come of the call is told by events; what is left here adds nothing to a traceback.
     try:
         manager.__exit__(None, None, None)
     except Exception:
-        logger.exception("what an observer has put around a node could not be left")
+        logger.exception("%s: what an observer has put around it could not be left", key)

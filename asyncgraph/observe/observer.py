@@ -30,7 +30,7 @@ class Observer:
 
     Attributes:
         kinds: The classes of events that it wants to be called with; all, by default. While somebody wants
-            those of single nodes, a run keeps a record of each step, which takes a few microseconds a node.
+            those of single nodes, a run keeps a record of each step, which takes ten microseconds a node.
 
     Example:
         >>> from asyncgraph import delayed

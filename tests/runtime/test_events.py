@@ -258,6 +258,27 @@ async def test_a_run_that_fails_and_one_that_is_cancelled() -> None:
     assert begun == {"wait": True, "add": False}
 
 
+@pytest.mark.parametrize("turns", [1, 2, 3, 10])
+async def test_a_run_that_is_cancelled_before_anything_begins(turns: int) -> None:
+    """While a large graph is planned, and when a run is resumed: each node that was named is told of."""
+    run = start(delayed(sum)([fetch(number) for number in range(20_000)]))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    events: list[Any] = []
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    for _ in range(2):
+        with observing(events.append):
+            run = run.resume()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+    check(events)
+
+
 async def test_what_a_resumed_run_had_already() -> None:
     """Values of the run before are cached; what failed is ready, starts and finishes."""
     is_broken = True
