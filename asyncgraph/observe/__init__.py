@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from asyncgraph.observe.around import Surrounding
     from asyncgraph.observe.events import (
         NODE_EVENTS,
         Event,
@@ -56,6 +57,7 @@ __all__ = [
     "RunStarted",
     "Stall",
     "Statistics",
+    "Surrounding",
     "WorkerLost",
     "WorkerStarted",
     "observing",
@@ -70,6 +72,7 @@ _MODULES = {
     "OpenTelemetry": "opentelemetry",
     "Stall": "loop_guard",
     "Statistics": "statistics",
+    "Surrounding": "around",
     "observing": "observer",
 }
 

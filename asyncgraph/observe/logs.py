@@ -87,7 +87,9 @@ class Logs(Observer):
         self._node_level = node_level
 
     @property
-    def kinds(self) -> frozenset[type[Event]]:  # type: ignore[override]
+    def kinds(  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
+        self,
+    ) -> frozenset[type[Event]]:
         """What the logger wants, as it is when a run begins."""
         return _OF_RUNS | _OF_NODES if self._logger.isEnabledFor(self._node_level) else _OF_RUNS
 

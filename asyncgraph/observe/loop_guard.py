@@ -18,8 +18,9 @@ from asyncgraph._graph.node import Site
 from asyncgraph.observe.advice import advice_on_gil, advice_on_loop
 from asyncgraph.observe.events import Event, RunFinished, RunStarted
 from asyncgraph.observe.observer import Observer
+from asyncgraph.observe.pulse import Finding
 from asyncgraph.observe.spots import innermost_own, outermost_own
-from asyncgraph.observe.watchdog import Finding, Watchdog
+from asyncgraph.observe.watchdog import Watchdog
 
 __all__ = ["LoopGuard", "Stall"]
 
@@ -41,7 +42,7 @@ class Stall(NamedTuple):
 
     Attributes:
         kind: "loop" if it has blocked an event loop, "gil" if it has held the interpreter's lock in a thread.
-        began: When it began, on the clock of events, to a quarter of the threshold.
+        began: When it began, on the clock of events, to half of the threshold.
         seconds: For how long it went on.
         run: The id of the run; None for what is no node.
         key: The node; "" for what is no node.
@@ -84,9 +85,9 @@ class LoopGuard(Observer):
     stuck in, and what would be right. So is a call in a thread that keeps the interpreter to itself (on
     Linux). The same function at the same line is told of at its first, 10th, 100th ... time.
 
-    What it costs does not depend on the number of nodes: some hundred microseconds a second at the default
-    threshold. One guard may watch several loops. A program that stands still as a whole, as in a debugger, is
-    not told of.
+    What it costs does not depend on the number of nodes: some tens of microseconds for each run, and a few
+    milliseconds of each second at the default threshold. One guard may watch several loops. A program that
+    stands still as a whole, as in a debugger, is not told of.
 
     Args:
         threshold: Seconds from which on it is told; at least 0.005.

@@ -107,8 +107,7 @@ async def test_an_error_leaves_as_it_is(executor: str) -> None:
     with pytest.raises(ValueError) as caught:
         await delayed(fail, executor=executor)().compute(observers=[Around()])
     assert caught.traceback[-1].name == "fail"
-    assert "made_within" not in str(caught.getrepr())
-    assert not any("around.py" in str(entry.path) for entry in caught.traceback)
+    assert not any(str(entry.path).endswith("/observe/around.py") for entry in caught.traceback)
 
 
 @pytest.mark.parametrize(
@@ -132,5 +131,5 @@ async def test_one_that_fails_keeps_no_node_from_running(
 async def test_data_and_choices_have_nothing_around_them() -> None:
     """Nothing of the user's is called for them."""
     around = Around()
-    await start(delayed([1]) + [2], observers=[around])
-    assert [key.rpartition("-")[0] for _, key in around.seen] == ["add"]
+    await start(delayed([1]) * 2, observers=[around])
+    assert [key.rpartition("-")[0] for _, key in around.seen] == ["mul"]

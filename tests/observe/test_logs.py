@@ -147,13 +147,14 @@ def test_options_are_checked(options: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize("is_observed", [False, True])
 async def test_tasks_have_the_names_of_the_nodes_that_they_run(is_observed: bool) -> None:
-    """For `asyncio.all_tasks` always; for who looks from outside of the process, in runs that are observed."""
+    """For `asyncio.all_tasks` always; for those who look from outside, in runs that are observed."""
     names: list[set[str]] = []
     outside: list[set[str]] = []
+    all_there = asyncio.Barrier(3)
 
     @delayed
     async def look() -> None:
-        await asyncio.sleep(0)
+        await all_there.wait()
         tasks = asyncio.all_tasks()
         names.append({aio_task.get_name() for aio_task in tasks})
         outside.append({asyncio.Task.get_name(aio_task) for aio_task in tasks})
