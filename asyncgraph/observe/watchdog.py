@@ -212,7 +212,7 @@ class Watchdog:
         """The watchdog itself could not run: nobody else could, but for the one that has held it up."""
         of_loop = None
         for pulse in self._pulses.values():
-            if holder is not None and pulse.thread == holder.ident:
+            if holder is not None and pulse.thread == holder.ident and pulse.loop.is_running():
                 of_loop = pulse
             else:
                 pulse.forgive(now)

@@ -263,7 +263,7 @@ async def test_a_coroutine_that_holds_the_interpreter_blocks_its_loop(told: Told
 
 
 async def test_what_goes_on_when_a_run_ends_counts(told: Told) -> None:
-    """A stall is over, and on record, when `compute` returns, also if the loop has had no turn since."""
+    """A stall is over, and on record, when `compute` returns."""
     records: list[Stall] = []
     with LoopGuard(threshold=THRESHOLD, on_stall=records.append) as guard:
         await delayed(told.wait, executor="loop")()

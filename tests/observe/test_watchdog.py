@@ -85,6 +85,20 @@ async def test_a_program_that_stood_still_as_a_whole_has_no_stall(waits: int) ->
     dog._pulses.clear()
 
 
+async def test_what_a_loop_was_stuck_in_is_over_when_its_run_is() -> None:
+    """Also if the loop has had no turn since, in which it would have answered."""
+    told: list[Finding] = []
+    dog = Watchdog(1.0, print, told.append)
+    run: Any = Changing()
+    dog._pulses[asyncio.get_running_loop()] = dog._of_run[1] = pulse = Pulse(asyncio.get_running_loop())
+    pulse.runs[1] = run
+    pulse._finding = finding = Finding(run, None, [], began=0.0, seconds=1.0, is_computing=None)
+    dog.leave(run)
+    assert told == [finding]
+    assert finding.seconds > 1.0
+    assert pulse.answer(9.0) is None
+
+
 def test_a_debugger_is_known_by_its_frames() -> None:
     """Whoever steps through a node need not be told that it blocks the loop."""
     namespace: dict[str, Any] = {"look": lambda: calls_around(sys._getframe())}
