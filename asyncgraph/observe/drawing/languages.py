@@ -82,14 +82,15 @@ def dot_text(figure: Figure, paint: Painted) -> str:
 
 def _dot_ids(figure: Figure) -> list[str]:
     """The key of each node, and something that is no key for several nodes at once."""
-    keys = {shape.keys[0] for shape in figure.shapes}
-    ids: list[str] = []
-    for number, shape in enumerate(figure.shapes):
-        name = shape.keys[0] if len(shape.members) == 1 else f"group {number}"
-        while len(shape.members) > 1 and name in keys:
-            name += "'"
-        ids.append(_quoted(name))
-    return ids
+    ids: dict[str, int] = {}
+    names = [shape.keys[0] if len(shape.members) == 1 else "" for shape in figure.shapes]
+    for number, name in enumerate(names):
+        # Two keys may differ in what cannot be shown.
+        unique = name or f"group {number}"
+        while unique in ids or (unique != name and unique in names):
+            unique += "'"
+        ids[unique] = number
+    return list(map(_quoted, ids))
 
 
 def _attributes(attributes: dict[str, str]) -> str:

@@ -28,7 +28,7 @@ _WIDEST_LAYER_GAP = 170.0
 _LOOP = 24.0
 _PORT = 9.0
 
-_MOST_BENDS = 4
+_MOST_BENDS = 2
 """So many bends for each vertex and edge; beyond, the longest edges go straight, behind what is there."""
 
 

@@ -126,11 +126,15 @@
   // --- search ---
 
   const query = one("query"), found = one("found");
+  // Labels and keys, not what calls are made with.
+  const names = new Map(shapes.map((shape) => [
+    shape, `${shape.querySelector("text").textContent}\n${words.get(shape).split(" = ")[0]}`.toLowerCase(),
+  ]));
   let matches = [], at = -1;
 
   function search() {
     const wanted = query.value.trim().toLowerCase();
-    matches = wanted ? shapes.filter((shape) => words.get(shape).toLowerCase().includes(wanted)) : [];
+    matches = wanted ? shapes.filter((shape) => names.get(shape).includes(wanted)) : [];
     for (const shape of shapes) {
       shape.classList.toggle("match", matches.includes(shape));
     }
