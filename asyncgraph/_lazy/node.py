@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from functools import lru_cache
 from types import FrameType, GeneratorType
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from asyncgraph._graph.arguments import ATOMS, search
 from asyncgraph._graph.function import Function
@@ -18,10 +18,17 @@ from asyncgraph._graph.node import NO_KWARGS, Node, key_of
 from asyncgraph._graph.once import give
 from asyncgraph._lazy.pickling import reduce_node
 from asyncgraph._lazy.refusals import Refusals, refuse
+from asyncgraph._lazy.shown import ShownGraph
 from asyncgraph._runtime.front import compute
 from asyncgraph._runtime.runtime import Runtime
-from asyncgraph.observe.drawing.languages import draw
 from asyncgraph.observe.entered import AnyObserver
+
+if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
+    from asyncgraph.observe.drawing.model import Color, HasMarks, Marks
+    from asyncgraph.observe.drawing.picture import Format, ImageFormat, Picture, TextFormat
 
 __all__ = ["Delayed", "build_node"]
 
@@ -153,20 +160,102 @@ class Delayed(Refusals, Node[T_co]):
     @property
     def graph(self) -> Graph:
         """The prescription behind this node: a read-only mapping of keys to tasks."""
-        return Graph([self])
+        return ShownGraph([self])
 
     @property
     def key(self) -> str:
         """The node's readable identity, as `parse-7`."""
         return key_of(self)
 
-    def visualize(self, *, format: Literal["dot", "mermaid"] = "mermaid") -> str:
-        """The graph behind this node as text for Mermaid ("mermaid") or Graphviz ("dot").
+    @overload
+    def visualize(
+        self,
+        filename: str | os.PathLike[str],
+        *,
+        format: Format | None = None,
+        color: Color = "executor",
+        collapse: bool = True,
+        run: HasMarks | Marks | None = None,
+    ) -> Path: ...
+    @overload
+    def visualize(
+        self,
+        filename: None = None,
+        *,
+        format: ImageFormat,
+        color: Color = "executor",
+        collapse: bool = True,
+        run: HasMarks | Marks | None = None,
+    ) -> bytes: ...
+    @overload
+    def visualize(
+        self,
+        filename: None = None,
+        *,
+        format: TextFormat | None = None,
+        color: Color = "executor",
+        collapse: bool = True,
+        run: HasMarks | Marks | None = None,
+    ) -> Picture: ...
+    def visualize(
+        self,
+        filename: str | os.PathLike[str] | None = None,
+        *,
+        format: Format | None = None,
+        color: Color = "executor",
+        collapse: bool = True,
+        run: HasMarks | Marks | None = None,
+    ) -> Path | bytes | Picture:
+        """A picture of the graph behind this node: dependencies at the bottom, this node at the top.
+
+        Functions are round, data is square and shows its value, a choice has six sides, a resource is a
+        cylinder. Edges are labelled with the arguments' names where a function takes several nodes.
+
+        Args:
+            filename: The file to write, replacing what is there; by default the picture is returned.
+            format: "svg", "html" (a page that can be moved, zoomed and searched), "dot", "mermaid" or "json";
+                or "png" or "pdf", which are drawn by Graphviz. By default what the name of the file ends in,
+                or "svg".
+            color: What colors say: "executor"; or, of a run, "state", "duration" or "order".
+            collapse: Whether nodes that are alike are drawn as one where there are more than some 150.
+            run: A `Recording` of a run of this graph, or a mapping of keys to `Mark`s.
+
+        Returns:
+            The path of the file; without one, a `Picture`, which is the text and which notebooks show, or for
+            "png" and "pdf" bytes.
 
         Raises:
-            ValueError: `format` is neither.
+            ValueError: There is no such format or color, the file's name says no format, or the color needs a
+                run.
+            TypeError: An option is of the wrong type.
+            FileNotFoundError: The format needs Graphviz, and its program `dot` is not on the path.
+            OSError: The file cannot be written.
+
+        Nothing is run. Large graphs, of which a hundred thousand nodes take a second, are better drawn in a
+        thread.
+
+        Example:
+            >>> from asyncgraph import delayed
+            >>> total = delayed(sum)([delayed(abs)(-1), delayed(abs)(-2)])
+            >>> total.visualize()
+            <Picture, image/svg+xml, ... characters>
+            >>> print(total.visualize(format="mermaid"))
+            flowchart BT
+                n0("abs-1")
+                n1("abs-2")
+                n2("sum-1")
+                n0 --> n2
+                n1 --> n2
         """
-        return draw(self.graph, format)
+        from asyncgraph.observe.drawing.picture import picture_of
+
+        return picture_of(self.graph, filename, format=format, color=color, collapse=collapse, run=run)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """What a notebook shows: the picture of the graph."""
+        from asyncgraph.observe.drawing.picture import mimebundle_of
+
+        return mimebundle_of(self.graph, repr(self))
 
     def __repr__(self) -> str:
         return f"<Delayed {key_of(self)}>"

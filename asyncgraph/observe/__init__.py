@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asyncgraph.observe._dashboard import Dashboard, dashboard, serving
+    from asyncgraph.observe.around import Surrounding
     from asyncgraph.observe.drawing.model import Mark
+    from asyncgraph.observe.drawing.picture import Picture
     from asyncgraph.observe.events import (
         NODE_EVENTS,
         Event,
@@ -28,7 +30,11 @@ if TYPE_CHECKING:
         WorkerLost,
         WorkerStarted,
     )
+    from asyncgraph.observe.logs import Logs
+    from asyncgraph.observe.loop_guard import LoopGuard, Stall
     from asyncgraph.observe.observer import Observer, observing
+    from asyncgraph.observe.opentelemetry import OpenTelemetry
+    from asyncgraph.observe.progress import ProgressBar
     from asyncgraph.observe.recorded import (
         RecordedCall,
         RecordedFailure,
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
         RecordedWorker,
     )
     from asyncgraph.observe.recording import Recording
+    from asyncgraph.observe.report.report import Report
     from asyncgraph.observe.statistics import Statistics
     from asyncgraph.observe.trace import Trace
 
@@ -46,6 +53,8 @@ __all__ = [
     "Dashboard",
     "Event",
     "FunctionProgress",
+    "Logs",
+    "LoopGuard",
     "Mark",
     "NodeCached",
     "NodeCancelled",
@@ -60,6 +69,9 @@ __all__ = [
     "NodesAdded",
     "ObservedRun",
     "Observer",
+    "OpenTelemetry",
+    "Picture",
+    "ProgressBar",
     "RecordedCall",
     "RecordedFailure",
     "RecordedGrowth",
@@ -67,9 +79,12 @@ __all__ = [
     "RecordedRun",
     "RecordedWorker",
     "Recording",
+    "Report",
     "RunFinished",
     "RunStarted",
+    "Stall",
     "Statistics",
+    "Surrounding",
     "Trace",
     "WorkerLost",
     "WorkerStarted",
@@ -82,8 +97,13 @@ __all__ = [
 # progress bar need not import the dashboard.
 _MODULES = {
     "Dashboard": "_dashboard",
+    "Logs": "logs",
+    "LoopGuard": "loop_guard",
     "Mark": "drawing.model",
     "Observer": "observer",
+    "OpenTelemetry": "opentelemetry",
+    "Picture": "drawing.picture",
+    "ProgressBar": "progress",
     "RecordedCall": "recorded",
     "RecordedFailure": "recorded",
     "RecordedGrowth": "recorded",
@@ -91,9 +111,12 @@ _MODULES = {
     "RecordedRun": "recorded",
     "RecordedWorker": "recorded",
     "Recording": "recording",
+    "Report": "report.report",
+    "Stall": "loop_guard",
     "Statistics": "statistics",
-    "dashboard": "_dashboard",
+    "Surrounding": "around",
     "Trace": "trace",
+    "dashboard": "_dashboard",
     "observing": "observer",
     "serving": "_dashboard",
 }

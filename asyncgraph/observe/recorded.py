@@ -8,6 +8,7 @@ columns; whoever reads them may do so while the run is going on, on the thread o
 from __future__ import annotations
 
 import math
+import re
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,9 @@ STATES = ("waiting", "ready", "running", "finished", "failed", "cancelled")
 
 _NEVER = math.nan
 _UNKNOWN = -1
+
+# A number that an array of integers can hold, written as `str` writes it.
+_NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,16})\Z").match
 
 
 class RecordedNode(NamedTuple):
@@ -312,8 +316,10 @@ class Infos:
             index = self._kinds[common] = len(self.kinds)
             self.kinds.append(common)
         self.kind_of[number] = index
-        suffix = key[len(name) + 1 :]
-        if suffix.isdecimal() and suffix.isascii() and len(suffix) < 18 and key == f"{name}-{int(suffix)}":
+        length = len(name)
+        suffix = key[length + 1 :]
+        # No leading zero, which would be lost.
+        if key[length : length + 1] == "-" and _NUMBER(suffix) and key.startswith(name):
             self._suffixes[number] = int(suffix)
         else:
             self._suffixes[number] = _UNKNOWN

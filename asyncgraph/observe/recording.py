@@ -33,6 +33,7 @@ from asyncgraph.observe.events import (
 )
 from asyncgraph.observe.failures import LONGEST_MESSAGE, cut_text, failure_of
 from asyncgraph.observe.observer import Observer
+from asyncgraph.observe.ordering import in_order
 from asyncgraph.observe.recorded import (
     CANCELLED,
     FAILED,
@@ -47,7 +48,7 @@ from asyncgraph.observe.recorded import (
     RecordedWorker,
 )
 
-__all__ = ["Recording"]
+__all__ = ["Recording", "marks_of_run"]
 
 # Nodes of a large graph are looked at a few with each event: all at once would hold up the loop.
 _AT_ONCE = 8
@@ -101,6 +102,8 @@ class Recording(Observer):
         # Nodes that have not been looked at, of runs that are going on.
         self._unseen: dict[int, Iterator[NodeInfo]] = {}
         self._finished: dict[int, int] = {}
+        # Runs that had begun before this was told of them: their nodes are heard of one by one.
+        self._late: set[int] = set()
         # How much is kept: nodes, calls, and one for each run.
         self._kept = 0
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
@@ -138,7 +141,7 @@ class Recording(Observer):
         marks: dict[str, Mark] = {}
         self.look()
         for run in self.runs:
-            marks.update(_marks_of(run))
+            marks.update(marks_of_run(run))
         return marks
 
     def clear(self) -> None:
@@ -184,6 +187,7 @@ class Recording(Observer):
         if event.error is not None:
             run.error = failure_of(-1, event.time, event.error, with_traceback=True)
         del self._open[run.id], self._finished[run.id]
+        self._late.discard(run.id)
 
     # -- nodes that come
 
@@ -244,12 +248,15 @@ class Recording(Observer):
 
     def _at(self, event: Any) -> tuple[RecordedRun | None, int]:
         """The run and the number that an event is about; no run, if that node is not kept."""
-        run = self._open.get(event.run.id) or self._of(event.run)
+        run = self._open.get(event.run.id)
+        if run is None:
+            run = self._of(event.run)
+            self._late.add(run.id)
         number: int = event.node.number
-        if number >= len(run):
+        if number >= len(run.states):
             if run.omitted or not self._has_come_late(run, event.node):
                 return None, number
-        elif run.infos.kind_of[number] < 0 and run.id not in self._unseen:
+        elif self._late and run.id in self._late and run.infos.kind_of[number] < 0:
             run.infos.put(event.node)
         return run, number
 
@@ -381,10 +388,10 @@ def _slots_of(runtime: Any) -> dict[str, int]:
     return {} if usage is None else {each.executor: each.capacity for each in usage()}
 
 
-def _marks_of(run: RecordedRun) -> Iterator[tuple[str, Mark]]:
+def marks_of_run(run: RecordedRun) -> Iterator[tuple[str, Mark]]:
+    """What a picture shows of each node of a run, with its key."""
     began = [number for number, since in enumerate(run.starts) if not isnan(since)]
-    began.sort(key=run.starts.__getitem__)
-    orders = {number: order for order, number in enumerate(began)}
+    orders = {number: order for order, number in enumerate(in_order(began, run.starts.__getitem__))}
     now = time.perf_counter()
     for number, state in enumerate(run.states):
         seconds = (now if state == RUNNING else run.ends[number]) - run.starts[number]

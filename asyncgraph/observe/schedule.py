@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from heapq import heappop, heappush
 from math import isnan
 from typing import NamedTuple
 
+from asyncgraph.observe.ordering import in_order
 from asyncgraph.observe.recorded import CANCELLED, FAILED, STATES, RecordedRun
 
 __all__ = ["Call", "Schedule", "Track", "needed_by", "schedule_of", "value_of"]
@@ -81,6 +83,15 @@ class Schedule:
             return self.run.calls[call.earlier].key
         return self.run.infos.key_of(call.number)
 
+    @cached_property
+    def by_executor(self) -> dict[str, list[Call]]:
+        """The calls that each executor has made, in the order in which they began."""
+        calls: dict[str, list[Call]] = {track.executor: [] for track in self.tracks}
+        lists = [calls[track.executor] for track in self.tracks]
+        for call in self.calls:
+            lists[call.track].append(call)
+        return calls
+
     def executor_of(self, call: Call) -> str:
         """Where it was called: "loop", "coroutine", "thread" or "process"."""
         return self.tracks[call.track].executor
@@ -97,8 +108,7 @@ def schedule_of(run: RecordedRun) -> Schedule:
     tracks: list[Track] = []
     calls: list[Call] = []
     for group in sorted(groups, key=_place_of):
-        rows = groups[group]
-        rows.sort()
+        rows = in_order(groups[group])
         lanes = _lanes_of(rows)
         first = len(tracks)
         tracks += [Track(_lane_name(group, lane), group[0]) for lane in range(max(lanes) + 1)]
@@ -106,7 +116,7 @@ def schedule_of(run: RecordedRun) -> Schedule:
             Call(number, began, ended, first + lane, attempt, outcome, earlier)
             for (began, ended, number, attempt, outcome, earlier), lane in zip(rows, lanes, strict=True)
         ]
-    calls.sort(key=lambda call: (call.began, call.ended))
+    calls = in_order(calls, lambda call: (call.began, call.ended))
     last = [-1] * len(run)
     for index, call in enumerate(calls):
         if call.earlier < 0:

@@ -202,8 +202,8 @@ class _Events:
     def _counters(self) -> Iterator[str]:
         run = self._run
         for name, unit, series in (
-            ("running", "nodes", running(self._schedule)),
-            ("ready", "nodes", ready(self._schedule)),
+            ("running", "nodes", running(self._schedule.calls)),
+            ("ready", "nodes", ready(run, self._schedule.calls)),
             ("live results", "bytes", alive(run)),
         ):
             for moment, value in _in_nanoseconds(series.thinned(_MOST_STEPS), self._nanoseconds):

@@ -75,6 +75,14 @@ class Telling:
             info = NodeInfo(len(self.nodes), key, name, kind, executor, is_async, dependencies, site)
             self.nodes[key] = info
             new.append(info)
+        return self._tell_of(new, time, source, outputs)
+
+    def add_nodes(self, *infos):
+        """Add nodes that are described already."""
+        self.nodes |= {info.key: info for info in infos}
+        return self._tell_of(list(infos), None, None, ())
+
+    def _tell_of(self, new, time, source, outputs):
         source = source and self.nodes[source]
         numbers = tuple(self.nodes[key].number for key in outputs)
         self.tell(NodesAdded(self.run, self.run.began if time is None else time, new, source, numbers))

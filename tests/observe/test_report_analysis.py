@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from asyncgraph.observe import Recording
 from asyncgraph.observe.counters import Series, series_of
-from asyncgraph.observe.report.analysis import Intervals, quantile
+from asyncgraph.observe.report.analysis import Intervals, excess_of, quantile
 from asyncgraph.observe.report.hints import hints_of
 from asyncgraph.observe.report.stalls import Stall
 from asyncgraph.observe.report.study import Study
@@ -68,6 +68,19 @@ def test_the_critical_path_names_each_second():
     assert study.path.steps[1].behind == "a-1"
     assert study.path.seconds == 10.0
     assert study.path.seconds_by_kind() == {"begin": 1.0, "slot": 2.0, "call": 5.0, "loop": 1.0, "end": 1.0}
+
+
+def test_between_two_calls_of_a_queue_a_slot_is_not_free():
+    """What waits behind others waits for a slot until the call before its own is over, also in between."""
+
+    def tell(told):
+        told.add(*[f"f-{number}" for number in range(4)])
+        for number in range(4):
+            told.call(f"f-{number}", 0.0, number * 1.0, number + 0.75, "thread 1")
+        told.end(3.75)
+
+    steps = study_of(tell, runtime=Slots(thread=1)).path.steps
+    assert [(step.kind, step.seconds) for step in steps] == [("slot", 2.75), ("loop", 0.25), ("call", 0.75)]
 
 
 def test_the_longest_chain_is_that_of_dependencies():
@@ -231,18 +244,36 @@ def test_calls_that_harm_each_other_make_a_sentence():
     """Threads whose calls take twice as long in company: only where both can be compared."""
 
     def tell(told, slow):
-        told.add(*[f"f-{number}" for number in range(20)])
-        for number in range(10):
+        told.add(*[f"f-{number}" for number in range(40)])
+        for number in range(20):
             told.call(f"f-{number}", 0.0, number * 1.0, number + 1.0, "thread 1")
-        for number in range(10, 20):
-            began = 10.0 + (number - 10) // 2 * slow
+        for number in range(20, 40):
+            began = 20.0 + (number - 20) // 2 * slow
             told.call(f"f-{number}", 0.0, began, began + slow, f"thread {1 + number % 2}")
-        told.end(10.0 + 5 * slow)
+        told.end(20.0 + 10 * slow)
 
     titles = [hint.title for hint in hints_of(study_of(lambda told: tell(told, 2.0)))]
     assert "f is slower in company" in titles
     titles = [hint.title for hint in hints_of(study_of(lambda told: tell(told, 1.0)))]
     assert "f is slower in company" not in titles
+
+
+@given(st.integers(0, 1000))
+def test_calls_of_any_length_do_not_seem_to_harm_each_other(seed):
+    """That short calls are more often alone from beginning to end is not taken for a cause."""
+
+    def tell(told):
+        rng = random.Random(seed)
+        free = [0.0] * 4
+        told.add(*[f"f-{number}" for number in range(400)])
+        for number in range(400):
+            worker = min(range(4), key=free.__getitem__)
+            began = free[worker] + rng.expovariate(0.5)
+            free[worker] = began + rng.expovariate(1.0) + 0.2
+            told.call(f"f-{number}", 0.0, began, free[worker], f"thread {worker}")
+        told.end(max(free))
+
+    assert study_of(tell).crowded_functions == []
 
 
 def test_who_held_up_the_loop():
@@ -349,6 +380,13 @@ def test_how_much_stretches_cover(edges, start, end):
     assert Intervals(iter(stretches)).within(start, end) == max(expected, 0)
 
 
+def test_how_far_from_chance():
+    """Larger throughout is far from it; alike is not."""
+    assert excess_of(range(20, 40), range(20)) == pytest.approx(5.41, abs=0.01)
+    assert excess_of([1.0] * 20, [1.0] * 20) == 0
+    assert excess_of([], [1.0]) == 0
+
+
 def test_series():
     """Changes of one moment are one step, and the last value goes on."""
     series = series_of([(1.0, 2), (0.0, 1), (1.0, -3)])
@@ -385,5 +423,5 @@ def test_durations_in_words(seconds, text):
 def test_other_numbers_in_words():
     """Sizes, shares and counts."""
     assert [size(each) for each in (0, 12, 999.6, 3.4e6, 5e13)] == ["0 B", "12 B", "1 kB", "3.4 MB", "50 TB"]
-    assert [share(each) for each in (0, 0.001, 0.126, 1)] == ["0 %", "under 1 %", "13 %", "100 %"]
-    assert [count_of(each, "node") for each in (1, 0, 12345)] == ["1 node", "0 nodes", "12 345 nodes"]
+    assert [share(each) for each in (0, 0.001, 0.126, 1)] == ["0 %", "< 1 %", "13 %", "100 %"]
+    assert [count_of(each, "node") for each in (1, 0, 12345)] == ["1 node", "0 nodes", "12\u00a0345 nodes"]

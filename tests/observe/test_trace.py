@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import random
+import threading
 
 import pytest
 from hypothesis import given
@@ -231,11 +232,18 @@ async def test_leaving_an_async_block_waits_for_the_file(path):
     assert len(events_of(path, cat="thread")) == _FEW + 1
 
 
-def test_runs_that_end_while_a_thread_writes_are_in_the_file(path):
+def test_runs_that_end_while_a_thread_writes_are_in_the_file(path, monkeypatch):
     """The thread writes again."""
-    trace = Trace(path)
+    trace, proceed = Trace(path), threading.Event()
+
+    def slow(runs):
+        proceed.wait()
+        return lines_of(runs)
+
+    monkeypatch.setattr(trace, "pieces", slow)
     for _ in range(5):
         tell_many(trace)
+    proceed.set()
     trace.wait()
     assert len(events_of(path, cat="run")) == 5
 

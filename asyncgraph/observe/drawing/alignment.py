@@ -1,9 +1,9 @@
 """Where the vertices of each layer stand: near their neighbors, with long edges straight.
 
-The method is that of Brandes and Köpf ("Fast and Simple Horizontal Coordinate Assignment", 2001). Vertices are
-aligned with the median of their neighbors, so that they form columns; columns are pushed together as far as
-the vertices in them allow. That is done four times, leaning to each corner in turn. Of the four places of a
-vertex, the mean of the two in the middle is taken.
+The method is that of Brandes and Köpf ("Fast and Simple Horizontal Coordinate Assignment", 2001). Vertices
+are aligned with the median of their neighbors, so that they form columns; columns are pushed together as far
+as the vertices in them allow. That is done four times, leaning to each corner in turn. Of the four places of
+a vertex, the mean of the two in the middle is taken.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def aligned(
         neighbors = below if goes_up else above
         for goes_right in (True, False):
             turned = rows if goes_right else [row[::-1] for row in rows]
-            columns = _columns(turned, neighbors, crossed)
+            columns = _columns(turned, neighbors, crossed, goes_up=goes_up)
             places = _pushed_together(turned, columns, halves)
             results.append(places if goes_right else [-place for place in places])
     return _balanced(results, widths)
@@ -73,7 +73,9 @@ def _crossed(order: _Order, below: Neighbors, first: int) -> set[tuple[int, int]
     return crossed
 
 
-def _columns(rows: _Order, neighbors: Neighbors, crossed: set[tuple[int, int]]) -> list[int]:
+def _columns(
+    rows: _Order, neighbors: Neighbors, crossed: set[tuple[int, int]], *, goes_up: bool
+) -> list[int]:
     """For each vertex the first one of its column."""
     number = len(neighbors)
     roots = list(range(number))
@@ -82,13 +84,14 @@ def _columns(rows: _Order, neighbors: Neighbors, crossed: set[tuple[int, int]]) 
         places = {vertex: place for place, vertex in enumerate(before)}
         last = -1
         for vertex in row:
-            near = sorted([(places[each], each) for each in neighbors[vertex]])
-            if not near:
-                continue
-            middle = (len(near) - 1) // 2
-            for place, each in near[middle : len(near) // 2 + 1]:
-                is_crossed = (each, vertex) in crossed or (vertex, each) in crossed
-                if place > last and not is_taken[each] and not is_crossed:
+            near = neighbors[vertex]
+            if len(near) > 1:
+                near = sorted(near, key=places.__getitem__)[(len(near) - 1) // 2 : len(near) // 2 + 1]
+            for each in near:
+                place = places[each]
+                if place <= last or is_taken[each]:
+                    continue
+                if not crossed or ((each, vertex) if goes_up else (vertex, each)) not in crossed:
                     roots[vertex] = roots[each]
                     is_taken[each] = 1
                     last = place
@@ -97,7 +100,7 @@ def _columns(rows: _Order, neighbors: Neighbors, crossed: set[tuple[int, int]]) 
 
 
 def _pushed_together(rows: _Order, roots: list[int], halves: list[float]) -> list[float]:
-    """The place of each vertex: that of its column, which is as far left as it can be, or near what is right."""
+    """The place of each vertex: that of its column, as far left as can be, or near what is on its right."""
     after: dict[int, dict[int, float]] = {root: {} for root in roots}
     missing = dict.fromkeys(after, 0)
     for row in rows:

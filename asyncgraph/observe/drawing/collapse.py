@@ -146,7 +146,7 @@ def groups_of(outline: Outline) -> _Groups:
 
 
 def _numbered(signatures: Iterable[object], most: int | None = None) -> tuple[_Groups, int]:
-    """A number for each signature, the same for equal ones; given up as soon as there are more than `most`."""
+    """A number for each signature, the same for equal ones; given up where there are more than `most`."""
     numbers: dict[object, int] = {}
     groups = array("i")
     for signature in signatures:

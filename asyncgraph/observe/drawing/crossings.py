@@ -1,9 +1,9 @@
 """In which order the vertices of each layer stand, so that few edges cross.
 
-Layers are swept up and down: each is sorted by where the neighbors of its vertices are in the layer before (the
-median, and between equals the mean), and then neighbors within the layer change places where that helps. The
-best of all orders that were seen is taken. Ties keep the order that there was, so that the result depends on
-the graph alone.
+Layers are swept up and down: each is sorted by where the neighbors of its vertices are in the layer before
+(the median, and between equals the mean), and then neighbors within the layer change places where that helps.
+The best of all orders that were seen is taken. Ties keep the order that there was, so that the result depends
+on the graph alone.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def crossings_of(order: list[list[int]], above: Neighbors) -> int:
         for vertex in lower:
             ends = [places[each] for each in above[vertex]]
             for place in ends:
-                total += len(seen) - bisect_right(seen, place)
+                if seen and place < seen[-1]:
+                    total += len(seen) - bisect_right(seen, place)
             for place in ends:
                 insort(seen, place)
     return total
@@ -96,7 +97,9 @@ def _sorted_by(layer: list[int], neighbors: Neighbors, places: dict[int, int]) -
     keys: dict[int, tuple[float, float]] = {}
     for vertex in layer:
         found = [places[each] for each in neighbors[vertex]]
-        if found:
+        if len(found) == 1:
+            keys[vertex] = (found[0], found[0])
+        elif found:
             found.sort()
             keys[vertex] = (_median(found), sum(found) / len(found))
     moving = iter(sorted(keys, key=keys.__getitem__))

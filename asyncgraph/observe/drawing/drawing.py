@@ -7,7 +7,9 @@ from functools import cached_property
 
 from asyncgraph.observe.drawing.labels import label_places
 from asyncgraph.observe.drawing.layout import Layout, Place, layout_of
+from asyncgraph.observe.drawing.measure import readable
 from asyncgraph.observe.drawing.model import Box, Color, Marks
+from asyncgraph.observe.drawing.page import page_text
 from asyncgraph.observe.drawing.paint import Painted, check_color, painted
 from asyncgraph.observe.drawing.shapes import Edge, Figure, Shape, figure_of
 from asyncgraph.observe.drawing.svg import size_of, svg_text
@@ -45,7 +47,22 @@ class Drawing:
             ValueError: There is no such color, or it needs `paint`, or a mark has an unknown state.
         """
         figure, layout = self.figure, self._layout
-        return svg_text(figure, layout, self._label_places, self.painted(color, paint), title=title)
+        colors = self.painted(color, paint)
+        return svg_text(figure, layout, self._label_places, colors, title=readable(title))
+
+    def html(self, *, color: Color = "executor", paint: Marks | None = None, title: str = "graph") -> str:
+        """The text of a page that holds the picture: pan, zoom, search, details; it loads nothing.
+
+        Raises:
+            ValueError: As for `svg`.
+        """
+        return page_text(
+            self.svg(color=color, paint=paint, title=title), title=readable(title), size=self._size()
+        )
+
+    def _size(self) -> str:
+        boxes = f"{self.figure.boxes:,} node{'s' * (self.figure.boxes != 1)}"
+        return boxes if len(self.shapes) == self.figure.boxes else f"{boxes}, drawn as {len(self.shapes)}"
 
     def painted(self, color: Color, paint: Marks | None) -> Painted:
         """The colors of the shapes, by index, what their tooltips say of the run, and the legend.

@@ -1,4 +1,4 @@
-"""Where the labels of edges go: beside their edges, and over nothing else. One that has no room is left out."""
+"""Where the labels of edges go: beside their edges, over nothing else. One without room is left out."""
 
 from __future__ import annotations
 
@@ -70,13 +70,19 @@ def _free(label: str, route: Route, layout: Layout, taken: _Grid, lines: _Grid) 
     """The first place that nothing is at; or else one that only lines go through, where there are few."""
     crossed: Place | None = None
     for place in _candidates(label, route):
-        is_within = place.width / 2 <= place.x <= layout.width - place.width / 2
-        if not is_within or taken.touches(place):
+        if not _is_within(place, layout) or taken.touches(place):
             continue
         if not lines.touches(place):
             return place
         crossed = crossed or place
     return crossed if len(layout.routes) <= 60 else None
+
+
+def _is_within(place: Place, layout: Layout) -> bool:
+    return (
+        place.width / 2 <= place.x <= layout.width - place.width / 2
+        and place.height / 2 <= place.y <= layout.height - place.height / 2
+    )
 
 
 def _candidates(label: str, route: Route) -> Iterator[Place]:

@@ -28,8 +28,8 @@ _WIDEST_LAYER_GAP = 170.0
 _LOOP = 24.0
 _PORT = 9.0
 
-_MOST_BENDS = 4
-"""So many bends for each vertex and edge; beyond, the longest edges go straight, behind what is in their way."""
+_MOST_BENDS = 2
+"""So many bends for each vertex and edge; beyond, the longest edges go straight, behind what is there."""
 
 
 class Size(NamedTuple):
@@ -167,7 +167,7 @@ def _bands(
     *,
     is_labelled: bool,
 ) -> tuple[list[tuple[float, float]], float]:
-    """The upper and the lower side of each layer, and the height of all: the wider edges spread, the higher."""
+    """The upper and the lower side of each layer, and the height of all: wide edges need some."""
     heights = [max([sizes[each].height for each in row if each < len(sizes)], default=0.0) for row in order]
     upper = 0.0
     bands: list[tuple[float, float]] = []

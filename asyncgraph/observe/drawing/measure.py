@@ -23,6 +23,7 @@ _WIDTHS = (
     *(500, 613, 635, 550, 635, 615, 352, 635, 634, 278, 278, 579, 278, 974, 634, 612),  # backtick to o
     *(635, 635, 411, 521, 392, 634, 592, 818, 592, 592, 525, 636, 337, 636, 838),  # p to tilde
 )
+_KNOWN = "\u00a0\u00d7\u2026"  # those that labels are made with
 _OTHER = 1050
 _WIDE = 1100
 _MARGIN = 1.03
@@ -30,7 +31,7 @@ _FREE = frozenset({"Mn", "Me", "Cf"})
 """Categories of characters that take no room of their own."""
 
 _UNSHOWN = frozenset({"Cc", "Cs", "Cn", "Zl", "Zp"})
-"""Those that XML has no place for, or that break lines: controls, halves of surrogates, what is unassigned."""
+"""Those that XML has no place for, or that break lines: controls, halves of surrogates, the unassigned."""
 
 
 def width_of(text: str, size: float = SIZE) -> float:
@@ -40,7 +41,7 @@ def width_of(text: str, size: float = SIZE) -> float:
 
 def is_known(text: str) -> bool:
     """Whether the widths are known, so that the text need not be squeezed where a font has wider ones."""
-    return all(" " <= each <= "~" or each in "\u00a0×…" for each in text)
+    return all(" " <= each <= "~" or each in _KNOWN for each in text)
 
 
 def readable(text: str) -> str:

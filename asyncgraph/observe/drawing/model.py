@@ -9,9 +9,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Any, Literal, NamedTuple, Protocol, get_args, overload
+from typing import Any, Literal, NamedTuple, Protocol, cast, get_args, overload
 
 from asyncgraph._graph.arguments import ATOMS, search
+from asyncgraph._graph.function import Function
 from asyncgraph._graph.graph import Graph, Ref, Task
 from asyncgraph.observe.events import NodeInfo
 
@@ -117,8 +118,7 @@ def marks_of(run: HasMarks | Marks) -> Marks:
     marks = getattr(run, "marks", None)
     if not callable(marks):
         raise TypeError(f"run= takes a Recording of a run, or a mapping of keys to marks, not {run!r}")
-    found: Marks = marks()
-    return found
+    return cast("Marks", marks())
 
 
 # --- from a graph: the user holds the node, so that values are shown ---
@@ -164,23 +164,34 @@ class _GraphBoxes(_Boxes):
             index,
             key,
             task.name,
-            _kind_of(task),
+            _kind_of(task._function, task.dependencies),
             task.executor,
             tuple([numbers[each] for each in task.dependencies]),
             partial(_details_of_task, key, task),
         )
 
+    def __iter__(self) -> Iterator[Box]:
+        graph = self._graph
+        for number, (key, function, dependencies) in enumerate(graph.rows()):
+            kind = _kind_of(function, dependencies)
+            details = partial(_details_in_graph, graph, key)
+            yield Box(number, key, function.name, kind, function.executor, dependencies, details)
 
-def _kind_of(task: Task) -> str:
-    if task.is_choice:
+
+def _details_in_graph(graph: Graph, key: str) -> Details:
+    return _details_of_task(key, graph[key])
+
+
+def _kind_of(function: Function, dependencies: Sequence[object]) -> str:
+    if function.is_choice:
         return "choice"
-    if task._function.is_resource:
+    if function.is_resource:
         return "resource"
-    return "data" if task.function is None and not task.dependencies else "function"
+    return "data" if (function.is_value or function.is_input) and not dependencies else "function"
 
 
 def _details_of_task(key: str, task: Task) -> Details:
-    kind = _kind_of(task)
+    kind = _kind_of(task._function, task.dependencies)
     call = repr(task)
     lines = [f"{key} = {call}"]
     if kind != "data":

@@ -9,7 +9,7 @@ from asyncgraph.observe.drawing.model import COLORS, STATES, Color, Marks
 from asyncgraph.observe.drawing.shapes import Shape
 from asyncgraph.observe.drawing.tally import Tally, seconds_in_words
 
-__all__ = ["INK", "LINE", "Fill", "Painted", "check_color", "painted"]
+__all__ = ["INK", "LINE", "Fill", "Legend", "Painted", "check_color", "painted"]
 
 INK = "#1b1f24"
 """Of text in shapes."""
@@ -25,6 +25,10 @@ class Fill(NamedTuple):
     around: str
 
 
+Legend = list[tuple[Fill | None, str]]
+"""Colors, and what each means; words alone go before the colors of a scale."""
+
+
 class Painted(NamedTuple):
     """The colors of a picture.
 
@@ -35,7 +39,7 @@ class Painted(NamedTuple):
     """
 
     fills: list[Fill]
-    legend: list[tuple[Fill, str]]
+    legend: Legend
     lines: list[tuple[str, ...]]
 
 
@@ -103,7 +107,7 @@ def _by_executor(shapes: Sequence[Shape]) -> Painted:
     fills = [_PLAIN if shape.kind == "data" else _fill_of_executor(shape.executor) for shape in shapes]
     known = [each for each in _EXECUTORS if each in executors]
     others = [each for each in executors if each not in _EXECUTORS]
-    legend = [(_fill_of_executor(each), each) for each in (*known, *others)]
+    legend: Legend = [(_fill_of_executor(each), each) for each in (*known, *others)]
     return Painted(fills, legend if len(legend) > 1 else [], [()] * len(shapes))
 
 
@@ -122,7 +126,7 @@ def _state_of(shape: Shape, tally: Tally) -> str:
 
 def _on_scale(
     values: Sequence[float | None], scale: tuple[Fill, Fill], in_words: Callable[[float], str]
-) -> tuple[list[Fill], list[tuple[Fill, str]]]:
+) -> tuple[list[Fill], Legend]:
     """The colors for these values, from the first color of the scale to the second, and what they mean."""
     known = [value for value in values if value is not None]
     if not known:
@@ -130,11 +134,10 @@ def _on_scale(
     least, most = min(known), max(known)
     span = most - least or 1.0
     fills = [_PLAIN if each is None else _between(scale, (each - least) / span) for each in values]
-    legend = [(_between(scale, step / (_STEPS - 1)), "") for step in range(_STEPS)]
-    legend[0] = (legend[0][0], in_words(least))
-    legend[-1] = (legend[-1][0], in_words(most))
+    legend: Legend = [(_between(scale, step / (_STEPS - 1)), "") for step in range(_STEPS)]
+    legend = [(None, in_words(least)), *legend[:-1], (scale[1], in_words(most))]
     if least == most:
-        legend = legend[:1]
+        legend = [(scale[0], in_words(least))]
     if len(known) < len(values):
         legend.append((_PLAIN, "not begun"))
     return fills, legend

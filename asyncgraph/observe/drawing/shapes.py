@@ -91,7 +91,7 @@ def figure_of(boxes: Sequence[Box], *, collapse: bool = True) -> Figure:
         if len(positions) == 1:
             shapes.append(_single(first, details))
         else:
-            keys = tuple([boxes[position].key for position in positions[:_KEYS_SHOWN]])
+            keys = tuple([readable(boxes[each].key) for each in positions[:_KEYS_SHOWN]])
             shapes.append(_several(first, keys, outline, positions))
         arguments = _arguments(first, details, outline, positions[0], groups)
         edges += [_edge(start, end, first.kind, arguments, count) for start, count in counts[end].items()]
@@ -136,20 +136,22 @@ def _edge(start: int, end: int, kind: str, arguments: dict[int, str], count: int
 
 
 def _single(box: Box, details: Details) -> Shape:
-    label = shortened(readable(details.label[:_LONGEST]), _WIDEST_LABEL)
+    written = readable(details.label[:_LONGEST]).strip() or readable(box.key[:_LONGEST])
+    label = shortened(written, _WIDEST_LABEL)
     lines = tuple([readable(line[:_LONGEST]) for line in details.lines])
-    return Shape(box.name, box.kind, box.executor, (box.number,), (box.key,), label, lines)
+    key, name, executor = map(readable, (box.key, box.name, box.executor))
+    return Shape(name, box.kind, executor, (box.number,), (key,), label, lines)
 
 
 def _several(first: Box, keys: tuple[str, ...], outline: Outline, positions: Sequence[int]) -> Shape:
-    name = first.name
+    name, executor = readable(first.name), readable(first.executor)
     if outline.is_lumped:
         name = "data" if first.kind == "data" else f"{first.kind}s"
     count = f"{len(positions):,}".replace(",", "\u00a0")
-    label = f"{shortened(readable(name[:_LONGEST]), _WIDEST_LABEL)} × {count}"
-    more = ", …" if len(positions) > len(keys) else ""
-    lines = (label, readable(", ".join(keys) + more), f"executor {first.executor}")
+    label = f"{shortened(name[:_LONGEST], _WIDEST_LABEL)} \u00d7 {count}"
+    shown = ", ".join(keys) + (", …" if len(positions) > len(keys) else "")
+    lines = [label, shown]
+    if first.kind != "data":
+        lines.append(f"executor {executor}")
     numbers = array("q", [outline.numbers[position] for position in positions])
-    return Shape(
-        name, first.kind, first.executor, numbers, keys, label, lines[: 2 if first.kind == "data" else 3]
-    )
+    return Shape(name, first.kind, executor, numbers, keys, label, tuple(lines))

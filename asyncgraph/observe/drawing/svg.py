@@ -1,7 +1,7 @@
 """A drawing as SVG: presentation attributes and tooltips only, so that it is safe to put into any page.
 
-Its ids begin with a hash of all that it shows, so that those of two pictures in a page differ. It is transparent
-and legible on light and on dark.
+Its ids begin with a hash of all that it shows, so that those of two pictures in a page differ. It is
+transparent, and legible on light and on dark.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from asyncgraph.observe.drawing.layout import HEAD, Layout, Place, Route, Size
 from asyncgraph.observe.drawing.measure import SIZE, SMALL, is_known, width_of
-from asyncgraph.observe.drawing.paint import INK, LINE, Fill, Painted
+from asyncgraph.observe.drawing.paint import INK, LINE, Fill, Legend, Painted
 from asyncgraph.observe.drawing.shapes import Edge, Figure, Shape
 
 __all__ = ["size_of", "svg_text"]
@@ -23,6 +23,7 @@ _FONT = "Helvetica, Arial, sans-serif"
 _STACK = 4.0
 """How far behind a shape of several boxes another one shows, in pixels."""
 
+_BORDER = 'stroke-width="1.5"'
 _ROW = 22.0
 _SWATCH = 14.0
 
@@ -163,21 +164,20 @@ def _outline(kind: str, left: float, top: float, width: float, height: float) ->
         half = f"{_n(height / 2)}"
         return (
             f'<path d="M{_n(left + corner)} {_n(top)}h{middle}l{_n(corner)} {half}l-{_n(corner)} {half}'
-            f'h-{middle}l-{_n(corner)} -{half}z" stroke-width="1.5"/>'
+            f'h-{middle}l-{_n(corner)} -{half}z" {_BORDER}/>'
         )
     if kind == "resource":
         bulge = 5.0
-        right, bottom = left + width, top + height
-        arc = f"A{_n(width / 2)} {_n(bulge)} 0 0"
+        right, upper, lower = _n(left + width), _n(top + bulge), _n(top + height - bulge)
+        start, arc = f"M{_n(left)} {upper}", f"A{_n(width / 2)} {_n(bulge)} 0 0"
         return (
-            f'<path d="M{_n(left)} {_n(top + bulge)}{arc} 1 {_n(right)} {_n(top + bulge)}'
-            f"V{_n(bottom - bulge)}{arc} 1 {_n(left)} {_n(bottom - bulge)}zM{_n(left)} {_n(top + bulge)}{arc} 0 {_n(right)} "
-            f'{_n(top + bulge)}" stroke-width="1.5"/>'
+            f'<path d="{start}{arc} 1 {right} {upper}V{lower}{arc} 1 {_n(left)} {lower}z" {_BORDER}/>'
+            f'<path d="{start}{arc} 0 {right} {upper}" {_BORDER} fill="none"/>'
         )
     corner = 2.0 if kind == "data" else height / 2
     return (
         f'<rect x="{_n(left)}" y="{_n(top)}" width="{_n(width)}" height="{_n(height)}" rx="{_n(corner)}" '
-        'stroke-width="1.5"/>'
+        f"{_BORDER}/>"
     )
 
 
@@ -196,14 +196,13 @@ def _label(shape: Shape, x: float, y: float) -> str:
 # --- the legend ---
 
 
-def _legend_rows(
-    legend: Sequence[tuple[Fill, str]], width: float
-) -> tuple[list[list[tuple[float, Fill, str]]], float]:
+def _legend_rows(legend: Legend, width: float) -> tuple[list[list[tuple[float, Fill | None, str]]], float]:
     """The entries, with where they begin, in rows that are not wider than `width`, if one entry is not."""
-    rows: list[list[tuple[float, Fill, str]]] = []
+    rows: list[list[tuple[float, Fill | None, str]]] = []
     at = widest = 0.0
     for fill, text in legend:
-        room = _SWATCH + (6 + width_of(text, SMALL) + 14 if text else 2)
+        words = width_of(text, SMALL)
+        room = words + 6 if fill is None else _SWATCH + (6 + words + 14 if text else 2)
         if not rows or at + room > width:
             rows.append([])
             at = 0.0
@@ -213,20 +212,20 @@ def _legend_rows(
     return rows, widest
 
 
-def _legend(rows: Sequence[Sequence[tuple[float, Fill, str]]], y: float) -> Iterator[str]:
+def _legend(rows: Sequence[Sequence[tuple[float, Fill | None, str]]], y: float) -> Iterator[str]:
     if not rows:
         return
     yield f'<g font-size="{_n(SMALL)}" fill="{LINE}">'
     for number, row in enumerate(rows):
+        base = y + number * _ROW
         for x, fill, text in row:
-            left, top = _n(x + _MARGIN), _n(y + number * _ROW - _SWATCH)
-            yield (
-                f'<rect x="{left}" y="{top}" width="{_n(_SWATCH)}" height="{_n(_SWATCH)}" rx="3" '
-                f'fill="{fill.inside}" stroke="{fill.around}"/>'
-            )
-            if text:
+            left = x + _MARGIN
+            if fill is not None:
                 yield (
-                    f'<text x="{_n(x + _MARGIN + _SWATCH + 6)}" y="{_n(y + number * _ROW - 3.2)}">'
-                    f"{escape(text)}</text>"
+                    f'<rect x="{_n(left)}" y="{_n(base - _SWATCH)}" width="{_n(_SWATCH)}" '
+                    f'height="{_n(_SWATCH)}" rx="3" fill="{fill.inside}" stroke="{fill.around}"/>'
                 )
+                left += _SWATCH + 6
+            if text:
+                yield f'<text x="{_n(left)}" y="{_n(base - 3.2)}">{escape(text)}</text>'
     yield "</g>"

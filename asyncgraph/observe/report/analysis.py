@@ -6,18 +6,20 @@ All of this is a function of a schedule, without a clock, and tested on schedule
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 from asyncgraph.observe.counters import Series, ready, running
-from asyncgraph.observe.schedule import Schedule
+from asyncgraph.observe.recorded import RecordedRun
+from asyncgraph.observe.schedule import Call, Schedule
 
 __all__ = [
     "ExecutorUse",
     "FunctionTimes",
     "Intervals",
+    "excess_of",
     "executors_of",
     "functions_of",
     "parallelism",
@@ -84,17 +86,15 @@ class ExecutorUse:
 
 def executors_of(schedule: Schedule) -> list[ExecutorUse]:
     """How busy each executor was that has made a call."""
-    used = dict.fromkeys(track.executor for track in schedule.tracks)
-    return [_use_of(schedule, executor) for executor in used]
+    return [_use_of(schedule.run, executor, calls) for executor, calls in schedule.by_executor.items()]
 
 
-def _use_of(schedule: Schedule, executor: str) -> ExecutorUse:
-    run = schedule.run
+def _use_of(run: RecordedRun, executor: str, calls: list[Call]) -> ExecutorUse:
     ended = run.began if run.ended is None else run.ended
-    going, waiting = running(schedule, [executor]), ready(schedule, [executor])
+    going, waiting = running(calls), ready(run, calls)
     known = run.slots.get(_USAGE_NAMES.get(executor, ""), 1 if executor == "loop" else 0)
     slots = max(known, going.peak, 1)
-    busy = sum(call.ended - call.began for call in schedule.calls if schedule.executor_of(call) == executor)
+    busy = math.fsum(call.ended - call.began for call in calls)
     seconds = ended - run.began
     full = [(start, end) for start, end, value in going.pieces(ended) if value >= slots]
     crowded = list(_while_ready(full, waiting, ended))
@@ -102,7 +102,7 @@ def _use_of(schedule: Schedule, executor: str) -> ExecutorUse:
         executor,
         slots,
         bool(known),
-        sum(schedule.executor_of(call) == executor for call in schedule.calls),
+        len(calls),
         busy,
         min(busy / (slots * seconds), 1.0) if seconds > 0 else 0.0,
         going.peak,
@@ -204,3 +204,12 @@ def _times_of(schedule: Schedule, name: str, executor: str, indices: list[int]) 
 def quantile(ordered: Sequence[float], share: float) -> float:
     """The least of these, which are in order, that this share of them does not exceed."""
     return ordered[max(math.ceil(share * len(ordered)) - 1, 0)]
+
+
+def excess_of(these: Sequence[float], those: Sequence[float]) -> float:
+    """By how many standard deviations these are larger than those, against chance (the rank-sum test)."""
+    ordered = sorted(those)
+    more = sum(bisect_left(ordered, each) + bisect_right(ordered, each) for each in these) / 2
+    pairs = len(these) * len(those)
+    deviation = math.sqrt(pairs * (len(these) + len(those) + 1) / 12)
+    return (more - pairs / 2) / deviation if deviation else 0.0

@@ -126,14 +126,20 @@ def _stalls(study: Study) -> Iterator[Hint]:
     index = max(range(len(study.stalls)), key=lambda each: study.stalls[each].seconds)
     suspects, longest = study.suspects[index], duration(study.stalls[index].seconds)
     if suspects and suspects[0].is_sure:
-        which = f"; in the longest, {longest}, {suspects[0].key} was running"
+        rest = (
+            f"; in the longest, {longest}, {suspects[0].key} was running. Coroutines and inline calls must "
+            f"not compute or block for long: a plain function runs in a thread."
+        )
     else:
-        which = f", for {longest} at the longest"
+        rest = (
+            f", for {longest} at the longest. No node can be named for certain: other code on the loop may "
+            f"have held it up, or the machine had no core to spare."
+        )
     yield Hint(
         total,
         "The loop did not answer",
         f"For {duration(total)} in all, {share(total / study.seconds)} of the run, the event loop served "
-        f"nobody{which}. Coroutines must not compute or block: a plain function runs in a thread.",
+        f"nobody{rest}",
     )
 
 
@@ -164,8 +170,8 @@ def _between(study: Study) -> Iterator[Hint]:
     seconds = study.path.seconds_by_kind().get("loop", 0.0)
     if seconds < 2 * _MUCH * study.seconds:
         return
-    shortest = min((row.median for row in study.functions), default=0.0)
-    why = " Many calls are very short: let one node do more." if shortest < _SHORT else ""
+    short = sum(row.count for row in study.functions if row.median < _SHORT)
+    why = " Most calls are very short: let one node do more." if 2 * short > len(study.schedule.calls) else ""
     yield Hint(
         seconds,
         "Between the calls",
@@ -182,7 +188,7 @@ def _company(study: Study) -> Iterator[Hint]:
             yield Hint(
                 total / 2,
                 f"{name} is slower in company",
-                f"A call of {name} in a thread took {duration(together)} (median) while others of it "
-                f"went on, and {duration(alone)} while none did. They get in each other's "
-                f'way, as calls do that hold the GIL: executor="process" would run them side by side.',
+                f"A call of {name} in a thread took {duration(together)} (median) if others of it were going "
+                f"on when it began, and {duration(alone)} if none was. They get in each other's way, as "
+                f'calls do that hold the GIL: executor="process" would run them side by side.',
             )

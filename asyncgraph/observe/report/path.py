@@ -23,6 +23,10 @@ from asyncgraph.observe.schedule import Call, Schedule, needed_by
 __all__ = ["CriticalPath", "LongestChain", "Step", "critical_path_of", "longest_chain_of"]
 
 
+_MOSTLY = 0.25
+"""Where all slots are in use for so much of a wait, it is one for a slot: between two calls each is free."""
+
+
 class Step(NamedTuple):
     """A part of the critical path.
 
@@ -231,14 +235,23 @@ class _Walk:
         started = self._started.get(self._schedule.tracks[call.track].name, since)
         for_worker = max(min(started, call.began) - since, 0.0) if executor == "process" else 0.0
         after = since + for_worker
-        full = self._full.get(executor)
-        for_slot = 0.0 if full is None else min(full.within(after, call.began), call.began - after)
-        self._go_back("loop", after + for_slot, call)
-        self._go_back("slot", after, call, self._held_by(call))
+        former = self._former_on_track(call)
+        self._go_back("loop", after + self._wait_for_slot(executor, after, call, former), call)
+        self._go_back("slot", after, call, "" if former is None else self._schedule.key_of(former))
         self._go_back("worker", since, call)
 
-    def _held_by(self, call: Call) -> str:
-        """The key of the call that was on the same track before."""
+    def _wait_for_slot(self, executor: str, since: float, call: Call, former: Call | None) -> float:
+        """For how long it had no slot: others had them all, or were on their way to one just free."""
+        full = self._full.get(executor)
+        if full is None or since >= call.began:
+            return 0.0
+        until = since if former is None else min(max(former.ended, since), call.began)
+        if full.within(since, until) >= _MOSTLY * (until - since) > 0:
+            return until - since
+        return min(full.within(since, call.began), call.began - since)
+
+    def _former_on_track(self, call: Call) -> Call | None:
+        """The call that was on the same track before."""
         row = self._on_track[call.track]
         place = bisect_left(row, (call.began, call.ended), key=lambda each: (each.began, each.ended))
-        return self._schedule.key_of(row[place - 1]) if place > 0 else ""
+        return row[place - 1] if place > 0 else None

@@ -7,9 +7,11 @@ so much after the one before it has ended. Names are given once, keys as a name 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from asyncgraph.observe.counters import Series
+from asyncgraph.observe.ordering import in_order
 from asyncgraph.observe.report.study import Study
 from asyncgraph.observe.report.words import count_of
 from asyncgraph.observe.schedule import Call
@@ -24,15 +26,41 @@ _OUTCOMES = ("finished", "failed", "cancelled", "retried", "expanded")
 # The units: of a run of an hour, microseconds.
 _UNITS = 3_600_000_000
 
+# So many numbers are written at once.
+_PIECE = 5_000
+
+_compact = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
 # A series has so many steps: a wide screen has about as many columns.
 _MOST_STEPS = 3_000
 
 
-def payload_of(study: Study) -> str:
-    """The JSON text of a run, which may stand in a script element."""
-    text = json.dumps(_payload(study), separators=(",", ":"), allow_nan=False)
-    # What would end the element, or begin another one, in names.
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+def payload_of(study: Study) -> Iterator[str]:
+    """The JSON text of a run, in pieces, which may stand in a script element."""
+    for piece in _json(_payload(study)):
+        # What would end the element, or begin another one, in names.
+        yield piece.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _json(value: Any) -> Iterator[str]:
+    """JSON of dictionaries and lists, in pieces: all at once would hold the GIL for long."""
+    if isinstance(value, dict):
+        for place, (key, each) in enumerate(value.items()):
+            yield f"{',' if place else '{'}{_compact(key)}:"
+            yield from _json(each)
+        yield "}"
+    elif isinstance(value, list) and value and isinstance(value[0], (dict, list)):
+        for place, each in enumerate(value):
+            yield "," if place else "["
+            yield from _json(each)
+        yield "]"
+    elif isinstance(value, list) and len(value) > _PIECE:
+        for first in range(0, len(value), _PIECE):
+            yield "," if first else "["
+            yield _compact(value[first : first + _PIECE])[1:-1]
+        yield "]"
+    else:
+        yield _compact(value)
 
 
 def _payload(study: Study) -> dict[str, Any]:
@@ -99,8 +127,8 @@ def _drawn(calls: list[Call]) -> tuple[list[Call], str]:
     """The calls that are drawn, and what is to be said if these are not all."""
     if len(calls) <= MOST_CALLS:
         return calls, ""
-    by_length = sorted(calls, key=lambda call: call.began - call.ended)
-    kept = sorted(by_length[:MOST_CALLS], key=lambda call: (call.began, call.ended))
+    by_length = in_order(calls, lambda call: call.began - call.ended)
+    kept = in_order(by_length[:MOST_CALLS], lambda call: (call.began, call.ended))
     left = count_of(len(calls) - MOST_CALLS, "call")
     return kept, f"The shortest {left} are not drawn."
 

@@ -240,9 +240,9 @@
         TIP.style.left = `${Math.max(4, Math.min(event.clientX + 14, innerWidth - wide - 8))}px`;
         TIP.style.top = `${event.clientY + 18 + high > innerHeight ? event.clientY - high - 10 : event.clientY + 18}px`;
       }
-      this.soon();
+      this.soon(true);
     }
-    leave() { TIP.hidden = true; this.mark = null; this.cursor = undefined; this.soon(); }
+    leave() { TIP.hidden = true; this.mark = null; this.cursor = undefined; this.soon(true); }
 
     about(row, index) {
       const track = this.tracks[row], unit = this.data.unit, outcome = this.data.outcomes[track.outcome[index]];
@@ -268,7 +268,9 @@
 
     // -- drawing
 
-    soon() {
+    // Asks for a new picture; `lightly`, if only what is pointed at has changed.
+    soon(lightly = false) {
+      if (!lightly) this.base = null;
       if (this.asked) return;
       this.asked = true;
       requestAnimationFrame(() => { this.asked = false; this.draw(); });
@@ -293,9 +295,9 @@
     draw() {
       if (!this.root.offsetParent) return;
       const rows = this.tracks.length;
-      this.rowHeight = Math.max(6, Math.min(24, 600 / Math.max(rows, 1)));
+      this.rowHeight = Math.max(7, Math.min(24, 600 / Math.max(rows, 1)));
       this.ink = { text: css("--text"), soft: css("--soft"), line: css("--line"), fill: css("--fill"), bad: css("--bad"),
-        card: css("--card"), call: css("--accent"), slot: css("--slot"), worker: css("--c2"),
+        label: css("--label"), call: css("--accent"), slot: css("--slot"), worker: css("--c2"),
         colors: [...Array(COLORS).keys()].map(each => css(`--c${each}`)).concat(css("--cx")) };
       this.drawCalls();
       this.drawStrip(this.counts, [[this.data.ready, this.ink.slot, 0.35], [this.data.running, this.ink.call, 0]], String);
@@ -323,13 +325,19 @@
 
     drawCalls() {
       const height = AXIS + this.rowHeight * Math.max(this.tracks.length, 1) + 4, pen = this.prepare(this.calls, height);
-      this.axis(pen, height);
       const bar = Math.max(this.rowHeight - (this.rowHeight > 10 ? 4 : 1), 2);
-      this.drawStalls(pen, height);
-      this.tracks.forEach((track, row) => this.drawTrack(pen, track, row, bar));
-      pen.globalAlpha = 1;
+      const { width } = this.calls.getBoundingClientRect();
+      if (this.base) pen.drawImage(this.base, 0, 0, width, height);
+      else {
+        this.axis(pen, height);
+        this.drawStalls(pen, height);
+        this.tracks.forEach((track, row) => this.drawTrack(pen, track, row, bar));
+        pen.globalAlpha = 1;
+        this.drawNames(pen, height);
+        this.base = new OffscreenCanvas(this.calls.width, this.calls.height);
+        this.base.getContext("2d").drawImage(this.calls, 0, 0);
+      }
       if (this.mark) this.drawMark(pen, ...this.mark, bar);
-      this.drawNames(pen, height);
       this.drawCursor(pen, height);
     }
     drawStalls(pen, height) {
@@ -345,36 +353,41 @@
     }
     drawTrack(pen, track, row, bar) {
       const y = this.top(row) + (this.rowHeight - bar) / 2, edge = GUTTER + this.width();
-      let filled = -1;
+      let filled = -1, ink = "", alpha = -1;
+      const paint = (color, opacity) => {
+        if (color !== ink) pen.fillStyle = ink = color;
+        if (opacity !== alpha) pen.globalAlpha = alpha = opacity;
+      };
       pen.textAlign = "left";
+      pen.font = `${bar < 14 ? 10 : 12}px system-ui, sans-serif`;
       for (let index = above(track.ends, this.from - 1e-9); index < track.count && track.starts[index] <= this.to; index++) {
         const left = Math.max(this.x(track.starts[index]), GUTTER), right = Math.min(this.x(track.ends[index]), edge);
         const lit = (!this.matches || this.isMatch[row][index]) && (!this.onlyPath || track.path[index]);
         const thin = right - left < 1;
         // Of what falls on one column of pixels, one is drawn, and what is looked for before all others.
         if (thin && Math.floor(left) === filled && !(lit && (this.matches || this.onlyPath))) continue;
-        pen.globalAlpha = lit ? 1 : 0.16;
-        pen.fillStyle = this.ink.colors[this.colorOf[track.nameOf[index]]];
+        paint(this.ink.colors[this.colorOf[track.nameOf[index]]], lit ? 1 : 0.16);
         const wide = Math.max(right - left - (right - left > 4 ? 1 : 0), 1);
         pen.fillRect(left, y, wide, bar);
         if (thin) filled = Math.floor(left);
         if (track.outcome[index] && track.outcome[index] !== 4) {
-          pen.fillStyle = this.ink.bad;
+          paint(this.ink.bad, alpha);
           pen.fillRect(left, y + bar - 3, wide, 3);
         }
         if (track.path[index] && bar > 6) {
-          pen.fillStyle = this.ink.text;
+          paint(this.ink.text, alpha);
           pen.fillRect(left, y, wide, 2);
         }
-        if (bar > 12 && wide > 34) this.label(pen, track, index, left, wide, y + bar / 2 + 0.5);
+        if (bar >= 10 && wide > 30) {
+          paint(this.ink.label, alpha);
+          this.label(pen, track, index, left, wide, y + bar / 2 + 0.5);
+        }
       }
     }
     label(pen, track, index, left, wide, y) {
       const key = track.keyOf(index), name = track.names[track.nameOf[index]];
       const text = [key, name].find(each => pen.measureText(each).width < wide - 8);
-      if (!text) return;
-      pen.fillStyle = dark.matches ? "#10141b" : "#fff";
-      pen.fillText(text, left + 4, y);
+      if (text) pen.fillText(text, left + 4, y);
     }
     drawMark(pen, row, index, bar) {
       const track = this.tracks[row], left = Math.max(this.x(track.starts[index]), GUTTER);
@@ -385,6 +398,7 @@
       pen.strokeRect(left - 1, this.top(row) + (this.rowHeight - bar) / 2 - 1, Math.max(right - left, 1) + 2, bar + 2);
     }
     drawNames(pen, height) {
+      pen.font = "12px system-ui, sans-serif";
       pen.clearRect(0, 0, GUTTER - 2, height);
       pen.fillStyle = this.ink.soft;
       pen.textAlign = "right";

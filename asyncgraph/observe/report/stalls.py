@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import NamedTuple
 
+from asyncgraph.observe.ordering import in_order
 from asyncgraph.observe.schedule import Call, Schedule
 
 __all__ = ["Heartbeat", "Stall", "Suspect", "suspects_of"]
@@ -70,6 +71,7 @@ class Heartbeat:
         self.stalls: list[Stall] = []
         self._clock = clock
         self._runs: set[int] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
 
@@ -80,7 +82,8 @@ class Heartbeat:
         except RuntimeError:
             return
         self._runs.add(run)
-        if self._timer is None:
+        if self._timer is None or self._loop is None or self._loop.is_closed():
+            self._loop = loop
             self._arm(loop)
 
     def end(self, run: int) -> None:
@@ -113,8 +116,9 @@ class Heartbeat:
 
 def suspects_of(schedule: Schedule, stalls: Sequence[Stall], most: int = 3) -> list[list[Suspect]]:
     """For each stall, the nodes that may have caused it, the likeliest first; none if none was at work."""
-    calls = [call for call in schedule.calls if schedule.executor_of(call) in {"loop", "coroutine"}]
-    calls.sort(key=lambda call: call.began)
+    by_executor = schedule.by_executor
+    both = [*by_executor.get("loop", ()), *by_executor.get("coroutine", ())]
+    calls = in_order(both, lambda call: call.began)
     longest = max((call.ended - call.began for call in calls), default=0.0)
     return [_suspects(schedule, calls, longest, stall, most) for stall in stalls]
 

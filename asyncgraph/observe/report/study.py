@@ -11,6 +11,7 @@ from asyncgraph.observe.recorded import RecordedRun, RecordedWorker
 from asyncgraph.observe.report.analysis import (
     ExecutorUse,
     FunctionTimes,
+    excess_of,
     executors_of,
     functions_of,
     parallelism,
@@ -22,11 +23,11 @@ from asyncgraph.observe.schedule import Schedule, schedule_of
 
 __all__ = ["Study"]
 
-# A call is alone if so little, and in company if so much, of the same function goes on beside it, on average;
-# so many of each are compared; and so much longer the one must take.
-_ALONE, _TOGETHER = 0.2, 0.8
-_ENOUGH = 5
+# So many calls that begin alone, and beside others, are compared. These must take so much longer, and not by
+# chance: so many standard deviations, of the rank-sum test, come about once in 300 000 times.
+_ENOUGH = 15
 _SLOWER = 1.5
+_CERTAIN = 4.5
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,12 @@ class Study:
     @cached_property
     def running(self) -> Series:
         """How many calls went on."""
-        return running(self.schedule)
+        return running(self.schedule.calls)
 
     @cached_property
     def ready(self) -> Series:
         """How many nodes waited for a slot."""
-        return ready(self.schedule)
+        return ready(self.run, self.schedule.calls)
 
     @cached_property
     def alive(self) -> Series:
@@ -118,7 +119,7 @@ class Study:
     def crowded_functions(self) -> list[tuple[str, float, float, float]]:
         """Functions that are slower in threads while others of their calls go on: name, medians and total.
 
-        The first median is that of calls that were alone, the second that of those that were not.
+        The first median is that of calls that began alone, the second that of those that did not.
         """
         found = []
         for row in self.functions:
@@ -127,37 +128,20 @@ class Study:
                 if len(alone) < _ENOUGH or len(together) < _ENOUGH:
                     continue
                 slow, fast = quantile(sorted(together), 0.5), quantile(sorted(alone), 0.5)
-                if slow >= _SLOWER * fast:
+                if slow >= _SLOWER * fast and excess_of(together, alone) >= _CERTAIN:
                     found.append((row.name, fast, slow, row.total))
         return found
 
     def _by_company(self, name: str) -> tuple[list[float], list[float]]:
-        """The seconds of the calls of a function that were alone, and of those that were not."""
+        """The seconds of the calls of a function that began alone, and of those that did not."""
         schedule = self.schedule
-        calls = [
-            call
-            for call in schedule.calls
-            if schedule.name_of(call) == name and schedule.executor_of(call) == "thread"
-        ]
-        edges = sorted([(call.began, 1) for call in calls] + [(call.ended, -1) for call in calls])
-        # The integral, over time, of how many go on: its difference over a call is what goes on beside it.
-        times: list[float] = []
-        sums: list[float] = []
-        count, total = 0, 0.0
-        for time, change in edges:
-            total += count * (time - times[-1]) if times else 0.0
-            times.append(time)
-            sums.append(total)
-            count += change
-        integral = dict(zip(times, sums, strict=True))
-        alone, together = [], []
+        calls = [call for call in schedule.by_executor.get("thread", ()) if schedule.name_of(call) == name]
+        going = running(calls)
+        alone: list[float] = []
+        together: list[float] = []
         for call in calls:
-            seconds = call.ended - call.began
-            if seconds <= 0:
-                continue
-            beside = (integral[call.ended] - integral[call.began]) / seconds - 1
-            if beside <= _ALONE:
-                alone.append(seconds)
-            elif beside >= _TOGETHER:
-                together.append(seconds)
+            # How many there are at its beginning does not depend on how long it takes; how many there are
+            # meanwhile does, and short calls would seem to be alone more often.
+            is_alone = going.at(call.began) <= 1
+            (alone if is_alone else together).append(call.ended - call.began)
         return alone, together

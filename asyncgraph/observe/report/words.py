@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["count_of", "duration", "share", "size"]
+__all__ = ["count_of", "duration", "grouped", "share", "size"]
 
 
 def duration(seconds: float) -> str:
@@ -31,12 +31,17 @@ def size(count: float) -> str:
 
 
 def share(part: float) -> str:
-    """A share in percent: "92 %", "under 1 %"."""
+    """A share in percent: "92 %", "< 1 %"."""
     if 0 < part < 0.005:
-        return "under 1 %"
+        return "< 1 %"
     return f"{100 * part:.0f} %"
 
 
 def count_of(number: int, thing: str) -> str:
     """So many of something: "1 node", "12 345 nodes"."""
-    return f"{number:,}".replace(",", " ") + f" {thing}{'' if number == 1 else 's'}"
+    return f"{grouped(number)} {thing}{'' if number == 1 else 's'}"
+
+
+def grouped(number: int) -> str:
+    """A whole number, its digits in groups of three: "12 345"."""
+    return f"{number:,}".replace(",", "\u00a0")  # a space at which no line is broken
