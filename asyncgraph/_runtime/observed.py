@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from asyncgraph._graph.graph import Graph
 from asyncgraph._graph.node import Node, key_of
 from asyncgraph._runtime.counting import Counting
 from asyncgraph.observe.entered import AnyObserver
-from asyncgraph.observe.events import FunctionProgress
+from asyncgraph.observe.events import FunctionProgress, NodeInfo
 from asyncgraph.observe.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -98,6 +99,30 @@ class View:
         """See `ObservedRun`."""
         run = self._run
         return f"Run of {self.name}: over\n" if run is None else run.description()
+
+    def on_loop(self) -> NodeInfo | None:
+        """The node that the loop is in at this moment; for any thread, and while the loop is blocked.
+
+        None if it is in none of this run. What the node depends on is not told.
+        """
+        return self._looked_for(lambda execution: execution.task_on_loop())
+
+    def in_thread(self, ident: int) -> NodeInfo | None:
+        """The node that a thread of this process is in at this moment, as `on_loop` tells it."""
+        return self._looked_for(lambda execution: execution.task_in(ident))
+
+    def _looked_for(self, look: Callable[[Execution], int | None]) -> NodeInfo | None:
+        from asyncgraph._runtime.teller import Infos
+
+        execution = self._execution
+        if execution is None or execution.is_over:
+            return None
+        # All of it may change meanwhile, or be let go of.
+        with contextlib.suppress(AttributeError, LookupError, RuntimeError):
+            task = look(execution)
+            if task is not None:
+                return Infos((), ()).describe(task, execution.nodes[task], ())
+        return None
 
     def end(self) -> None:
         """Take down how far the run has come, and its functions if anybody has asked; let go of it."""

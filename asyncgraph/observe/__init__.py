@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asyncgraph.observe._dashboard import Dashboard, dashboard, serving
+    from asyncgraph.observe.around import Surrounding
     from asyncgraph.observe.drawing.model import Mark
     from asyncgraph.observe.drawing.picture import Picture
     from asyncgraph.observe.events import (
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
         WorkerLost,
         WorkerStarted,
     )
+    from asyncgraph.observe.logs import Logs
+    from asyncgraph.observe.loop_guard import LoopGuard, Stall
     from asyncgraph.observe.observer import Observer, observing
+    from asyncgraph.observe.opentelemetry import OpenTelemetry
     from asyncgraph.observe.progress import ProgressBar
     from asyncgraph.observe.recorded import (
         RecordedCall,
@@ -49,6 +53,8 @@ __all__ = [
     "Dashboard",
     "Event",
     "FunctionProgress",
+    "Logs",
+    "LoopGuard",
     "Mark",
     "NodeCached",
     "NodeCancelled",
@@ -63,6 +69,7 @@ __all__ = [
     "NodesAdded",
     "ObservedRun",
     "Observer",
+    "OpenTelemetry",
     "Picture",
     "ProgressBar",
     "RecordedCall",
@@ -75,7 +82,9 @@ __all__ = [
     "Report",
     "RunFinished",
     "RunStarted",
+    "Stall",
     "Statistics",
+    "Surrounding",
     "Trace",
     "WorkerLost",
     "WorkerStarted",
@@ -88,8 +97,11 @@ __all__ = [
 # progress bar need not import the dashboard.
 _MODULES = {
     "Dashboard": "_dashboard",
+    "Logs": "logs",
+    "LoopGuard": "loop_guard",
     "Mark": "drawing.model",
     "Observer": "observer",
+    "OpenTelemetry": "opentelemetry",
     "Picture": "drawing.picture",
     "ProgressBar": "progress",
     "RecordedCall": "recorded",
@@ -100,9 +112,11 @@ _MODULES = {
     "RecordedWorker": "recorded",
     "Recording": "recording",
     "Report": "report.report",
+    "Stall": "loop_guard",
     "Statistics": "statistics",
-    "dashboard": "_dashboard",
+    "Surrounding": "around",
     "Trace": "trace",
+    "dashboard": "_dashboard",
     "observing": "observer",
     "serving": "_dashboard",
 }
