@@ -196,14 +196,18 @@ async def test_several_threads_may_ask():
     ]
 
 
-async def test_a_run_that_is_over_says_what_it_said():
-    """If it was asked while it went on, or when it was told to be over."""
+@pytest.mark.parametrize(("asks", "count"), [(True, 2), (False, 2), (True, 2_000), (False, 2_000)])
+async def test_a_run_that_is_over(asks, count):
+    """It says what it said; a large one says nothing if nobody has asked before it was told to be over."""
     runs = []
 
     def observer(event):
         runs.append(event.run)
-        event.run.progress()
+        if asks:
+            event.run.progress()
 
     observer.kinds = frozenset({RunFinished})
-    await compute(step(), step(), observers=[observer])
-    assert runs[0].progress() == [("step", 2, 0, 2, 0, 0)]
+    number_of = delayed(abs, executor="loop", name="abs")
+    await compute(*(number_of(-number) for number in range(count)), observers=[observer])
+    found = [("abs", count, 0, count, 0, 0)]
+    assert runs[0].progress() == (found if asks or count < 1_000 else [])
