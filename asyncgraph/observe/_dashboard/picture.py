@@ -26,7 +26,7 @@ __all__ = ["MOST_DRAWN", "Picture"]
 MOST_DRAWN = 20_000
 """Of a graph with more nodes there is no picture: to draw it would take too long while it runs."""
 
-_LOOKED_AT_ONCE = 2_000
+_LOOKED_AT_ONCE = 1_000
 """Nodes that are looked at in one go, which takes some milliseconds."""
 
 # A graph that grows is drawn again when so many times as long has passed as the last drawing has taken.
@@ -98,9 +98,9 @@ class Picture:
             self.problem = f"{len(recorded) + recorded.omitted} nodes are too many to be drawn while they run"
             return
         if -1 in recorded.infos.kind_of:
-            if len(recorded) > _LOOKED_AT_ONCE:
-                return  # the record looks at a few more with each event
-            self._known.look()
+            self._known.look(_LOOKED_AT_ONCE)
+            if -1 in recorded.infos.kind_of:
+                return
         self._shape_of = shape_of
         self._begin(lambda: [recorded.infos[number] for number in range(shape_of[0])])
 

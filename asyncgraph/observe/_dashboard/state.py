@@ -110,10 +110,10 @@ class KnownRun:
             timeline.ended(event, outcome)
             self._retries += kind is NodeRetrying
 
-    def look(self) -> None:
-        """Look at all its nodes now: of a large graph some may not be known yet."""
+    def look(self, most: int) -> None:
+        """Look at so many more of its nodes: of a large graph some may not be known yet."""
         if self._recording is not None:
-            self._recording.look()
+            self._recording.look(most)
 
     def end(self, event: RunFinished) -> None:
         """The run is over."""

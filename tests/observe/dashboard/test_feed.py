@@ -11,6 +11,7 @@ import pytest
 from asyncgraph import Runtime, delayed
 from asyncgraph.observe import dashboard, observing
 from asyncgraph.observe._dashboard import feed as feeds
+from asyncgraph.observe._dashboard.state import State
 from asyncgraph.observe._dashboard.timeline import MOST_BARS
 from tests.observe.dashboard.asgi import PATIENCE, Listener, ask, until
 
@@ -33,8 +34,11 @@ async def step(value):
 @pytest.fixture
 async def runtime():
     """Return an open runtime."""
-    async with Runtime() as runtime:
+    runs = State(keep=0, details="watched")
+    async with Runtime(observers=[runs]) as runtime:
         yield runtime
+        for known in runs.runs():  # those that a test that has failed has left
+            known.run.cancel()
 
 
 @pytest.fixture
@@ -337,7 +341,77 @@ async def test_detached_it_hears_of_nothing_more(app, runtime):
     assert len(app.observer.runs()) == 1
 
 
-async def drawn(app, run):
-    """Wait until the picture of a run that is looked at has been drawn."""
-    await until(lambda: app._feed._selected[run.id].picture.drawn)
-    app._feed.refresh()
+async def test_the_picture_grows_with_the_run(app, runtime):
+    """Where nodes return nodes, it is drawn again with those that have come."""
+    gate = asyncio.Event()
+
+    @delayed
+    async def wait():
+        await gate.wait()
+
+    @delayed
+    async def grow():
+        return delayed(list)([wait(), wait()])
+
+    run = runtime.start(grow())
+    (known,) = app.observer.runs()
+    async with Listener(app, f"/events?run={known.id}") as listener:
+        await until(lambda: known.recorded.roots or len(known.recorded) > 1)
+        picture = await drawn(app, known)
+        shapes = len(picture.paint())
+        gate.set()
+        await run
+        app._feed.refresh()
+        await listener.hear()
+        picture._not_before = 0.0
+        await drawn(app, known, 1 if shapes == 4 else 2)
+        assert len(picture.paint()) == len(known.recorded) == 4
+        assert [sum(counts) for counts in picture.paint()] == [counts[3] for counts in picture.paint()]
+
+
+async def test_a_large_graph_is_looked_at_bit_by_bit(app, runtime):
+    """To take stock never looks at all its nodes at once, and in the end there is a picture."""
+    gate = asyncio.Event()
+
+    @delayed
+    async def wait():
+        await gate.wait()
+
+    first = wait()
+    run = runtime.start([step(first) for _ in range(2500)])
+    (known,) = app.observer.runs()
+    async with Listener(app, f"/events?run={known.id}"):
+        await until(lambda: known.recorded is not None and len(known.recorded) == 2501)
+        await until(known.timeline.open_calls)
+        unknown = known.recorded.infos.kind_of.count(-1)
+        app._feed.refresh()
+        assert 0 < unknown - known.recorded.infos.kind_of.count(-1) <= 1000
+        picture = await drawn(app, known)
+        assert sum(map(sum, picture.paint())) == 2501
+        gate.set()
+        await run
+
+
+async def test_a_graph_that_is_too_large_is_not_drawn(app, runtime, monkeypatch):
+    """The page says so."""
+    from asyncgraph.observe._dashboard import picture as pictures
+
+    monkeypatch.setattr(pictures, "MOST_DRAWN", 10)
+    await runtime.compute([step(number) for number in range(11)])
+    (known,) = app.observer.runs()
+    async with Listener(app, f"/events?run={known.id}") as listener:
+        message = await listener.hear()
+        assert (await ask(app, f"/runs/{known.id}/picture.svg")).status == 404
+    assert message["parts"]["picture"]["problem"] == "11 nodes are too many to be drawn while they run"
+
+
+async def drawn(app, known, times=1):
+    """Take stock until the picture of a run that is looked at has been drawn so many times; return it."""
+    picture = app._feed._selected[known.id].picture
+
+    def is_drawn():
+        app._feed.refresh()
+        return picture.drawn >= times
+
+    await until(is_drawn)
+    return picture
