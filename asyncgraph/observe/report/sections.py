@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 
 from asyncgraph.observe.drawing import Drawing, boxes_of_nodes
 from asyncgraph.observe.recording import marks_of_run
 from asyncgraph.observe.report.analysis import ExecutorUse
 from asyncgraph.observe.report.hints import hints_of
 from asyncgraph.observe.report.html import Cell, code, number, prose, section, shipped, table, text
+from asyncgraph.observe.report.mishaps import failures, retries, stalls, workers
 from asyncgraph.observe.report.path import Step
 from asyncgraph.observe.report.payload import MOST_CALLS
 from asyncgraph.observe.report.study import Study
@@ -20,9 +20,6 @@ __all__ = ["sections_of"]
 # So many rows of a table are shown, and of more those that matter most.
 _FUNCTIONS = 100
 _STEPS = 25
-_STALLS = 20
-_RETRIES = 20
-_WORKERS = 50
 
 # The bar of the critical path has so many parts; a longer path is drawn in as many pieces.
 _PARTS = 240
@@ -61,10 +58,10 @@ def sections_of(study: Study) -> str:
         _path,
         _graph,
         _functions,
-        _stalls,
-        _failures,
-        _retries,
-        _workers,
+        stalls,
+        failures,
+        retries,
+        workers,
     )
     return "".join(part(study) for part in parts)
 
@@ -320,106 +317,3 @@ def _functions(study: Study) -> str:
 def _unhappy(failed: int, retried: int, cancelled: int) -> str:
     counts = (("failed", failed), ("repeated", retried), ("cancelled", cancelled))
     return ", ".join(f"{count} {what}" for what, count in counts if count) or "0"
-
-
-# -- what went wrong
-
-
-def _stalls(study: Study) -> str:
-    explanation = (
-        "Times in which the event loop served nobody for more than 30 ms: a beat that was due every 10 "
-        "ms came so much later. Meanwhile no coroutine goes on and no request is answered."
-    )
-    if not study.stalls:
-        return section("Loop stalls", "The event loop answered all the time: it was never 30 ms late.")
-    order = sorted(range(len(study.stalls)), key=lambda index: -study.stalls[index].seconds)[:_STALLS]
-    rows: list[list[Cell]] = []
-    for index in order:
-        stall, suspects = study.stalls[index], study.suspects[index]
-        when = stall.began - study.run.began
-        names = ", ".join(code(each.key) for each in suspects)
-        certain = "was running" if suspects and suspects[0].is_sure else "may have been running"
-        who = f"{names} {certain}" if names else "no node of this run was on the loop"
-        rows.append([number(duration(when), when), number(duration(stall.seconds), stall.seconds), Cell(who)])
-    heads = (
-        ("At", "when it began, after the beginning of the run"),
-        ("Late by", "for how long the loop did not answer"),
-        ("Meanwhile", "inline calls that fill that time, or coroutines that began, ended or went on in it"),
-    )
-    left = len(study.stalls) - len(rows)
-    rest = f'<p class="soft">{count_of(left, "shorter one")} not listed.</p>' if left else ""
-    return section("Loop stalls", explanation, table(heads, rows), rest, name="stalls")
-
-
-def _failures(study: Study) -> str:
-    run = study.run
-    if not run.failures and run.error is None:
-        return ""
-    rows: list[str] = []
-    for failure in run.failures:
-        key = run.infos.key_of(failure.number)
-        head = f"{code(key)} <b>{text(failure.type)}</b>: {text(failure.message)}"
-        trace = (
-            f"<pre>{text(failure.traceback)}</pre>"
-            if failure.traceback
-            else '<p class="soft">no traceback kept</p>'
-        )
-        rows.append(f"<details{' open' if not rows else ''}><summary>{head}</summary>{trace}</details>")
-    if not rows and run.error is not None:
-        error = run.error
-        rows.append(
-            f"<details open><summary><b>{text(error.type)}</b>: {text(error.message)}</summary>"
-            f"<pre>{text(error.traceback)}</pre></details>"
-        )
-    behind = f" {count_of(len(run.behind), 'node')} could not run because of that." if run.behind else ""
-    explanation = f"{count_of(len(run.failures), 'node')} failed; click one for its traceback.{behind}"
-    return section("Failures", explanation, *rows, name="failures")
-
-
-def _retries(study: Study) -> str:
-    failed = [call for call in study.run.calls if call.error]
-    if not failed:
-        return ""
-    groups = Counter((call.name, call.error) for call in failed)
-    rows = [
-        [number(str(count), count), Cell(code(name)), Cell(text(error))]
-        for (name, error), count in groups.most_common(_RETRIES)
-    ]
-    heads = (
-        ("Times", "how often"),
-        ("Function", "what was called"),
-        ("Failed with", "what the attempt had failed with"),
-    )
-    left = len(groups) - len(rows)
-    rest = f'<p class="soft">{count_of(left, "rarer reason")} not listed.</p>' if left else ""
-    lost = sum(call.ended - call.began for call in failed)
-    explanation = (
-        f"{count_of(len(failed), 'attempt')} failed and {'was' if len(failed) == 1 else 'were'} followed by "
-        f"another; they took {duration(lost)} in all."
-    )
-    return section("Retries", explanation, table(heads, rows), rest, name="retries")
-
-
-def _workers(study: Study) -> str:
-    if not study.its_workers:
-        return ""
-    run = study.run
-    ended = run.ended or run.began
-    rows: list[list[Cell]] = []
-    for each in study.its_workers[:_WORKERS]:
-        came = "was there" if each.started < run.began else duration(each.started - run.began)
-        went = "stayed" if each.lost is None or each.lost > ended else duration(each.lost - run.began)
-        reason = each.reason if went != "stayed" else ""
-        rows.append([Cell(code(each.worker)), Cell(text(came)), Cell(text(went)), Cell(text(reason))])
-    heads = (
-        ("Worker", "its process id"),
-        ("Started", "when it was there, after the beginning of the run"),
-        ("Gone", "when it was gone"),
-        ("Why", '"left": by asyncgraph itself; else how the process ended'),
-    )
-    lost = sum(each.reason not in {"", "left"} for each in study.its_workers)
-    explanation = (
-        f"{count_of(len(study.its_workers), 'worker process')}".replace("processs", "processes")
-        + f" came or went during the run; {lost or 'none'} {'was' if lost == 1 else 'were'} lost."
-    )
-    return section("Workers", explanation, table(heads, rows), name="workers")
