@@ -121,8 +121,8 @@ class KnownRun:
     def end(self, event: RunFinished) -> None:
         """The run is over."""
         self.hear(event)
-        # After this the run counts no more: it tells what it has counted last. If nobody has asked before, that
-        # is nothing, and to look at all nodes of a large run for the first time would hold up the loop.
+        # After this the run counts no more: it tells what it has counted last. If nobody has asked before,
+        # that is nothing, and to look at all nodes of a large run for the first time would hold up the loop.
         if self.run.statistics().nodes <= _COUNTED_UNSEEN:
             self.run.progress()
         self.state, self._seconds = event.state, event.seconds
