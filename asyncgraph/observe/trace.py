@@ -24,7 +24,7 @@ class Trace(ResultFile):
 
     The file is written when a run is over, with all runs that were seen so far and are over, and takes the
     place of the former one at once. Nothing is written while a run goes on. What is about more than a
-    hundred nodes is written by a thread, a few milliseconds a thousand nodes, and the loop goes on
+    hundred nodes is written by a thread, 20 microseconds a node, and the loop goes on
     meanwhile: the file is there when the `with` block has been left, which waits for it (and `async with`
     does so without holding up the loop), or after `wait()`. A program does not end before.
 

@@ -89,13 +89,15 @@ async def nested() -> None:
     part = stage.function("part")
     whole = stage.function("whole", lambda: delayed(len, executor="loop")([part(), part(), part()]).compute())
     with stage.bar:
-        run = start(whole())
+        run = start(stage.function("after")(whole()))
         await stage.settle()
         stage.look("the outer run", after=1)
         await stage.let("whole", 1)
         await stage.let("part", 1)
         stage.look("both runs", after=1)
         await stage.let("part", 2)
+        stage.look("the inner run is over", after=1)
+        await stage.let("after", 1)
         await run
     stage.look("the end")
 

@@ -232,6 +232,21 @@ def test_a_run_that_does_not_answer_is_shown_as_it_was(clock, terminal):
     assert "finished after 2.0 s" in terminal.screen()
 
 
+def test_the_slowest_function_says_how_long_it_will_take(clock, terminal):
+    """One that has begun late and is slow, and not all nodes together."""
+    bar, run = Bar(clock, file=terminal, minimum=0), FakeRun()
+    run.say("quick", 500)
+    run.say("slow", 100)
+    bar(began(run))
+    draw()
+    run.say("quick", 500, finished=500)
+    run.say("slow", 100, finished=1)
+    clock.time += 1
+    draw()
+    assert "0:01, 1:39 left" in terminal.screen()
+    finish(bar, run, clock)
+
+
 def test_what_cannot_be_written_is_reported_once(clock, terminal, caplog):
     """The run goes on, and nothing is left of the bar."""
     bar, run = Bar(clock, file=terminal, minimum=0), FakeRun()
