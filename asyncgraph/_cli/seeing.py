@@ -90,7 +90,7 @@ def _drawn(path: Path) -> Iterator[None]:
 async def _dashboard(runtime: Runtime, port: int) -> AsyncIterator[None]:
     from asyncgraph.observe import dashboard, serving
 
-    server = serving(dashboard(runtime), port=port)
+    server = serving(dashboard(runtime, details="always"), port=port)
     try:
         url = await server.__aenter__()
     except ImportError as error:

@@ -44,6 +44,9 @@ _RUN_EVENTS: frozenset[Any] = frozenset({RunStarted, RunFinished, WorkerStarted,
 _NODES_OF_RUN = 50_000
 _NODES_AFTERWARDS = 20_000
 
+# Of a run with more nodes its functions are not counted at its end, if nobody has looked at it.
+_COUNTED_UNSEEN = 20_000
+
 # So many worker processes that are gone are remembered; and so many failures of a run are shown.
 _LOST_WORKERS = 8
 _FAILURES = 20
@@ -118,6 +121,10 @@ class KnownRun:
     def end(self, event: RunFinished) -> None:
         """The run is over."""
         self.hear(event)
+        # After this the run counts no more: it tells what it has counted last. If nobody has asked before,
+        # that is nothing, and to look at all nodes of a large run for the first time would hold up the loop.
+        if self.run.statistics().nodes <= _COUNTED_UNSEEN:
+            self.run.progress()
         self.state, self._seconds = event.state, event.seconds
         if event.error is not None:
             failure = failure_of(-1, event.time, event.error, with_traceback=False)

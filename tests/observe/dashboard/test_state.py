@@ -73,6 +73,18 @@ def test_runs_that_are_over_are_forgotten(state):
     assert state.run_of(-1) is None
 
 
+@pytest.mark.parametrize(("nodes", "counts"), [(20_000, 1), (20_001, 0)])
+def test_functions_of_large_runs_that_nobody_looked_at_are_not_counted(nodes, counts):
+    """Those of small ones are counted when the run ends, which is the last time that one can."""
+    state = State(keep=3, details="watched")
+    telling = told(state).begin()
+    asked = []
+    telling.run.statistics = lambda: Statistics(nodes, 0, 0, 0, nodes, 0, 0, 1.0)
+    telling.run.progress = lambda: asked.append(1) or []
+    telling.end(1.0)
+    assert len(asked) == counts
+
+
 def test_nodes_of_runs_that_are_over_are_forgotten(state, monkeypatch):
     """When there are many in all, those of the oldest runs first; what is known of the run stays."""
     monkeypatch.setattr(states, "_NODES_AFTERWARDS", 5)

@@ -166,6 +166,7 @@ function showRun() {
 
 function showFunctions(run) {
   const names = run.functions.map(([name]) => name);
+  $("functions").closest("section").hidden = !names.length;
   timeline.name(names);
   // Columns that say nothing are left out.
   const table = $("functions").parentElement;
