@@ -143,9 +143,7 @@ class _Open:
 class _Search:
     """One search; its stack takes the place of recursion."""
 
-    def __init__(
-        self, node_type: type, found: list[Any], is_other: Callable[[Any], bool] | None
-    ) -> None:
+    def __init__(self, node_type: type, found: list[Any], is_other: Callable[[Any], bool] | None) -> None:
         self.node_type = node_type
         self.is_other = is_other
         self.found = found
@@ -211,9 +209,7 @@ class _Search:
         return result
 
 
-def _items_of(
-    value: Any, node_type: type, is_other: Callable[[Any], bool] | None
-) -> list[Any] | None:
+def _items_of(value: Any, node_type: type, is_other: Callable[[Any], bool] | None) -> list[Any] | None:
     """The items of a container that is searched; None for one where a scan of the types shows no nodes."""
     kind = type(value)
     if kind in _COLLECTIONS:
@@ -232,9 +228,7 @@ def _items_of(
     return None
 
 
-def _may_hold_nodes(
-    items: Iterable[Any], node_type: type, is_other: Callable[[Any], bool] | None
-) -> bool:
+def _may_hold_nodes(items: Iterable[Any], node_type: type, is_other: Callable[[Any], bool] | None) -> bool:
     """Whether one of the items is of a type that is a node or may count as one, or is searched for nodes."""
     if ATOMS.issuperset(map(type, items)):
         return False

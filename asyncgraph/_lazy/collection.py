@@ -21,8 +21,6 @@ class DaskCollection:
 
     __slots__ = ()
 
-    __dask_optimize__ = None
-
     def __dask_graph__(self) -> Any:
         from asyncgraph.dask import protocol
 
@@ -52,6 +50,12 @@ class DaskCollection:
         from asyncgraph.dask import protocol
 
         return protocol.postpersist(_node(self))
+
+    @property
+    def __dask_optimize__(self) -> Callable[..., Any]:
+        from asyncgraph.dask import protocol
+
+        return protocol.optimizer()
 
     @property
     def __dask_scheduler__(self) -> Callable[..., Any]:

@@ -328,7 +328,7 @@ def _search_arguments(
     is_other = is_dask_collection if "dask" in sys.modules else None
     searched = tuple([_searched(value, found, is_other) for value in args])
     named = {name: _searched(value, found, is_other) for name, value in kwargs.items()}
-    if is_other is not None and not all([isinstance(each, Node) for each in found]):
+    if is_other is not None and not all(isinstance(each, Node) for each in found):
         return with_nodes(searched, named, found, frame)
     return searched, named, tuple(found)
 

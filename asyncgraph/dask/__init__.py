@@ -5,7 +5,8 @@ for `dask.config.set(scheduler=get)`. The other way round, every node is a Dask 
 `dask.compute(node)`, `dask.delayed(f)(node)` and `client.compute(node)` work; and a Dask collection among the
 arguments of a node is a dependency of it.
 
-Importing this imports nothing of Dask; what is called here does, and says what to install where there is none.
+Importing this imports nothing of Dask. What is called here does, and says what to install where there is
+none.
 """
 
 from __future__ import annotations

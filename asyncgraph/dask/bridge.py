@@ -71,8 +71,10 @@ class Bridge:
     async def _compute(self, nodes: Any, threads: int, concurrency: int | None) -> Any:
         runtime = self._runtimes.get((threads, concurrency))
         if runtime is None:
-            options = {} if concurrency is None else {"concurrency": concurrency}
-            runtime = self._runtimes[threads, concurrency] = Runtime(threads=threads, **options)
+            own = (
+                Runtime(threads=threads, concurrency=concurrency) if concurrency else Runtime(threads=threads)
+            )
+            runtime = self._runtimes[threads, concurrency] = own
             runtime.open_on(self._loop)
         return await runtime.compute(nodes)
 

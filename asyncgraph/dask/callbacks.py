@@ -65,18 +65,16 @@ class Callbacks:
         state["dependencies"][key], state["waiting"][key] = dependencies, dependencies
         for each in dependencies:
             state["dependents"].setdefault(each, set()).add(key)
-        if is_async(call):
 
-            async def told(*args: Any, **kwargs: Any) -> Any:
-                self._before(key)
-                return self._after(key, await call(*args, **kwargs))
-        else:
+        async def told_async(*args: Any, **kwargs: Any) -> Any:
+            self._before(key)
+            return self._after(key, await call(*args, **kwargs))
 
-            def told(*args: Any, **kwargs: Any) -> Any:
-                self._before(key)
-                return self._after(key, call(*args, **kwargs))
+        def told(*args: Any, **kwargs: Any) -> Any:
+            self._before(key)
+            return self._after(key, call(*args, **kwargs))
 
-        return told
+        return told_async if is_async(call) else told
 
     def _before(self, key: Any) -> None:
         with self._lock:
@@ -94,4 +92,3 @@ class Callbacks:
                 if posttask:
                     posttask(key, value, self._graph, self._state, threading.get_ident())
         return value
-

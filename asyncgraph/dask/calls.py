@@ -44,7 +44,7 @@ class Recorded(NamedTuple):
 
 
 def call_recorded(recorded: Recorded, *values: Any) -> Any:
-    """Make the call, with the values of its keys; again, after a failure, as the function's `retries=` says."""
+    """Make the call, with the values of its keys; after a failure again, as its `retries=` says."""
     known = dict(zip(recorded.keys, values, strict=True))
     args = [_filled(each, known) for each in recorded.args]
     kwargs = {name: _filled(each, known) for name, each in recorded.kwargs.items()}
@@ -72,13 +72,12 @@ def _value(recorded: Recorded, args: list[Any], kwargs: Mapping[str, Any]) -> An
 
 
 async def _in_time(coroutine: Coroutine[Any, Any, Any], timeout: float | None, name: str) -> Any:
-    if timeout is None:
-        return await coroutine
+    limit = asyncio.timeout(timeout)
     try:
-        async with asyncio.timeout(timeout) as limit:
+        async with limit:
             return await coroutine
     except TimeoutError:
-        if limit.expired():
+        if timeout is not None and limit.expired():
             raise timed_out(name, timeout) from None
         raise
 

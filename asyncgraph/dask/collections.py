@@ -77,16 +77,20 @@ def nodes_of(collections: Sequence[Any], executor: str, frame: FrameType) -> lis
     from dask.base import collections_to_expr
     from dask.core import flatten
 
+    # One group for each way of optimizing, as Dask does it, which gives several together in the order of these
+    # groups, and warns where there are expressions beside graphs.
+    groups: dict[Any, list[int]] = {}
     expressions = [collections_to_expr(each) for each in collections]
-    nodes: dict[int, Delayed[Any]] = {}
-    # Graphs and expressions have no task in common, and Dask warns of those who optimize them together.
-    for is_graph in (True, False):
-        numbers = [at for at, each in enumerate(expressions) if isinstance(each, HLGExpr) is is_graph]
-        if not numbers:
-            continue
+    for at, each in enumerate(expressions):
+        way = each.low_level_optimizer if isinstance(each, HLGExpr) else HLGExpr
+        groups.setdefault(way, []).append(at)
+    keys: dict[int, Any] = {}
+    graph: dict[Any, Any] = {}
+    for numbers in groups.values():
         together = FinalizeCompute(_ExprSequence(*[expressions[at] for at in numbers])).optimize()
-        keys = list(flatten(together.__dask_keys__()))
-        graph = convert_legacy_graph(together.__dask_graph__())
-        translation = Translation(graph, executor=executor, code=frame.f_code, lasti=frame.f_lasti)
-        nodes.update(zip(numbers, translation.nodes(keys), strict=True))
-    return [nodes[at] for at in range(len(collections))]
+        keys.update(zip(numbers, flatten(together.__dask_keys__()), strict=True))
+        graph.update(together.__dask_graph__())
+    translation = Translation(
+        convert_legacy_graph(graph), executor=executor, code=frame.f_code, lasti=frame.f_lasti
+    )
+    return translation.nodes(keys[at] for at in range(len(collections)))

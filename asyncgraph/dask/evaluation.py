@@ -1,8 +1,8 @@
 """Calling a Dask task, in the thread or worker process that has it.
 
-Tasks may hold tasks: as arguments, or several that were fused into one. Dask works out an order for those that
-were fused each time that it calls them, which takes longer than many of them do; here that is done once, when
-the graph is translated (see `fused`), and what is needed no more is dropped on the way.
+Tasks may hold tasks: as arguments, or several that were fused into one. Dask works out an order for those
+that were fused each time that it calls them, which takes longer than many of them do; here that is done once,
+when the graph is translated (see `fused`), and what is needed no more is dropped on the way.
 """
 
 from __future__ import annotations

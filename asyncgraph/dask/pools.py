@@ -47,6 +47,8 @@ def _submit_of(pool: Any) -> Callable[..., Any]:
 
         pool = MultiprocessingPoolExecutor(pool)
     if not callable(getattr(pool, "submit", None)):
-        raise TypeError(f"pool= takes an executor of concurrent.futures or a multiprocessing pool, not {pool!r}")
+        raise TypeError(
+            f"pool= takes an executor of concurrent.futures, or a pool of multiprocessing, not {pool!r}"
+        )
     submit: Callable[..., Any] = pool.submit
     return submit

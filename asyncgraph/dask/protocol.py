@@ -24,7 +24,7 @@ from asyncgraph._graph.node import Node, in_dependency_order, key_of
 from asyncgraph.dask.calls import Recorded, Ref, call_recorded
 from asyncgraph.errors import GraphError
 
-__all__ = ["dask_key", "graph_of", "postcompute", "postpersist", "scheduler"]
+__all__ = ["dask_key", "graph_of", "optimizer", "postcompute", "postpersist", "scheduler"]
 
 # By id of a node: the node, and its token.
 _tokens: dict[int, tuple[weakref.ref[Node[Any]], str]] = {}
@@ -57,6 +57,15 @@ def scheduler() -> Callable[..., Any]:
     return chosen
 
 
+def optimizer() -> Callable[..., Any]:
+    """How the graph of a node is optimized: as that of Dask's delayed values.
+
+    Of collections with different optimizers, `dask.compute` gives the results in another order than asked for.
+    """
+    chosen: Callable[..., Any] = DaskDelayed.__dask_optimize__
+    return chosen
+
+
 def postcompute() -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """What makes a node's value of the values of its keys."""
     return single_key, ()
@@ -67,9 +76,7 @@ def postpersist(node: Node[Any]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     return _persisted, (dask_key(node),)
 
 
-def _persisted(
-    graph: Mapping[Any, Any], key: Any, *, rename: Mapping[str, str] | None = None
-) -> DaskDelayed:
+def _persisted(graph: Mapping[Any, Any], key: Any, *, rename: Mapping[str, str] | None = None) -> DaskDelayed:
     return DaskDelayed(replace_name_in_key(key, rename) if rename else key, ensure_dict(graph))
 
 
@@ -118,7 +125,8 @@ def _task_of(node: Node[Any]) -> GraphNode:
     function, key = node._function, dask_key(node)
     if function.is_input:
         raise GraphError(
-            f"Input({function.name!r}) has no value in a Dask graph: build the node with the value in its place"
+            f"Input({function.name!r}) has no value in a Dask graph: "
+            "build the node with the value in its place"
         )
     if function.is_resource:
         raise GraphError(

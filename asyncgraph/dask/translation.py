@@ -25,6 +25,7 @@ Wrap = Any
 
 _PLAIN = (FunctionType, BuiltinFunctionType, type)
 
+
 class _Data:
     """The value of a key that is data."""
 
