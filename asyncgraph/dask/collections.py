@@ -77,8 +77,8 @@ def nodes_of(collections: Sequence[Any], executor: str, frame: FrameType) -> lis
     from dask.base import collections_to_expr
     from dask.core import flatten
 
-    # One group for each way of optimizing, as Dask does it, which gives several together in the order of these
-    # groups, and warns where there are expressions beside graphs.
+    # One group for each way of optimizing, as Dask does it: the results of several groups it gives in another
+    # order, and it warns of expressions beside graphs.
     groups: dict[Any, list[int]] = {}
     expressions = [collections_to_expr(each) for each in collections]
     for at, each in enumerate(expressions):

@@ -21,11 +21,13 @@ class Step(NamedTuple):
     Attributes:
         key: Its key.
         task: The task.
+        inner: What it is made of, if it was fused in turn.
         unneeded: The keys of what is needed no more when it is done.
     """
 
     key: Any
-    task: GraphNode
+    task: Any
+    inner: Fused | None
     unneeded: tuple[Any, ...]
 
 
@@ -67,7 +69,12 @@ def fused(inner: Mapping[Any, GraphNode], output: Any, inputs: Iterable[Any]) ->
     unneeded: dict[Any, list[Any]] = {}
     for each, key in last.items():
         unneeded.setdefault(key, []).append(each)
-    return Fused(tuple([Step(key, inner[key], tuple(unneeded.get(key, ()))) for key in order]), inputs)
+    steps = [Step(key, inner[key], _inner(inner[key]), tuple(unneeded.get(key, ()))) for key in order]
+    return Fused(tuple(steps), inputs)
+
+
+def _inner(task: Any) -> Fused | None:
+    return fused(*task.args[:3]) if is_fused(task) else None
 
 
 def run_fused(task: Fused, *values: Any) -> Any:
@@ -75,8 +82,12 @@ def run_fused(task: Fused, *values: Any) -> Any:
     known = dict(zip(task.inputs, values, strict=True))
     del values
     value = None
-    for key, step, unneeded in task.steps:
-        known[key] = value = _evaluated(step, known)
+    for key, step, inner, unneeded in task.steps:
+        if inner is None:
+            value = _evaluated(step, known)
+        else:
+            value = run_fused(inner, *[_value(each, known) for each in step.args[3:]])
+        known[key] = value
         for each in unneeded:
             del known[each]
     return value

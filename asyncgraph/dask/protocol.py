@@ -60,7 +60,7 @@ def scheduler() -> Callable[..., Any]:
 def optimizer() -> Callable[..., Any]:
     """How the graph of a node is optimized: as that of Dask's delayed values.
 
-    Of collections with different optimizers, `dask.compute` gives the results in another order than asked for.
+    Of collections with different optimizers, `dask.compute` gives the results in another order.
     """
     chosen: Callable[..., Any] = DaskDelayed.__dask_optimize__
     return chosen

@@ -6,6 +6,7 @@ from tests.benchmarks import (
     calls,
     chaos,
     coroutines,
+    dask_graphs,
     imports,
     loop_stall,
     makespan,
@@ -34,4 +35,5 @@ BENCHMARKS = [
     *pool_mix.BENCHMARKS,
     *pool_data.BENCHMARKS,
     *chaos.BENCHMARKS,
+    *dask_graphs.BENCHMARKS,
 ]

@@ -1,4 +1,4 @@
-"""What tests with Dask have in common: nothing of asyncgraph's stays behind, and a cluster where one is asked for."""
+"""What tests with Dask have in common: nothing that asyncgraph keeps for it stays behind."""
 
 from __future__ import annotations
 

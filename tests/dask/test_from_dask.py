@@ -34,12 +34,22 @@ def frame():
     return dd.from_pandas(data, npartitions=4)
 
 
+def mean():
+    """A groupby."""
+    return frame().groupby("k").v.mean()
+
+
+def merged():
+    """A shuffle."""
+    return frame().merge(frame(), on="v").k_x.value_counts()
+
+
 COLLECTIONS = {
     "array": lambda: (da.arange(120, chunks=10).reshape((12, 10)) + 1).T.sum(axis=0),
     "overlap": lambda: da.arange(60, chunks=7).map_overlap(lambda block: block * 2, depth=1),
     "matmul": lambda: da.ones((40, 40), chunks=(10, 10)) @ da.ones((40, 40), chunks=(10, 10)),
-    "groupby": lambda: frame().groupby("k").v.mean(),
-    "merge": lambda: frame().merge(frame(), on="v").k_x.value_counts(),
+    "groupby": mean,
+    "merge": merged,
     "bag": lambda: db.from_sequence(range(20), npartitions=3).map(double).filter(lambda n: n % 3 == 0),
     "delayed": lambda: dask.delayed(sum)([dask.delayed(double)(n) for n in range(5)]),
 }
@@ -205,6 +215,18 @@ def test_a_fused_task_lets_go_of_what_it_needs_no_more():
     result = run_fused(fused(*task.args[:3]))
     assert result.number == 5
     assert max(seen) == 2
+
+
+async def test_fused_tasks_may_hold_fused_ones():
+    """The inner ones get what the outer task hands them, whatever they call it, data included."""
+    inner = Task.fuse(
+        Task("one", operator.add, TaskRef("placeholder"), TaskRef("number")),
+        Task("two", operator.neg, TaskRef("one")),
+        key="inner",
+    ).substitute({"placeholder": "three", "number": DataNode(None, 100)})
+    outer = Task.fuse(Task("three", double, TaskRef("x")), inner, key="outer")
+    (node,) = Translation({"x": Task("x", int, "4"), "outer": outer}).nodes(["outer"])
+    assert await node == outer({"x": 4}) == -108
 
 
 def test_a_key_that_is_not_there_is_named():

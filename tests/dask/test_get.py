@@ -1,4 +1,4 @@
-"""`get`, the scheduler: from plain code, from a loop, from its own tasks; its options, callbacks and faults."""
+"""`get`, the scheduler: from plain code, a loop, and its own tasks; its options, callbacks and faults."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_inside_a_running_loop_it_blocks_and_returns():
 
 
 def test_tasks_may_compute():
-    """Tasks that call `compute` in turn, as many as there are threads and deeper, do not wait for each other."""
+    """Tasks that call `compute` in turn, more than there are threads, do not wait for each other."""
 
     def nested(depth):
         if not depth:
@@ -188,7 +188,7 @@ def test_callbacks_are_not_told_of_what_tasks_compute():
     told = []
     inner = dask.delayed(operator.add)(1, 2)
     with Callback(pretask=lambda key, dsk, state: told.append(key)):
-        dask.compute(dask.delayed(lambda: inner.compute())(dask_key_name="outer"))
+        dask.compute(dask.delayed(inner.compute)(dask_key_name="outer"))
     assert told == ["outer"]
 
 

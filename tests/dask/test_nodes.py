@@ -172,7 +172,7 @@ def test_inputs_and_resources_are_refused():
 
 
 def test_keys_are_unique_and_stay():
-    """A node has one key, an equal call has another, and both have the function's name for Dask's displays."""
+    """A node has one key, an equal call another, and both begin with the function's name."""
     node, equal = inc(1), inc(1)
     assert node.__dask_keys__() == node.__dask_keys__() == [node.__dask_tokenize__()]
     assert tokenize(node) == tokenize(node) != tokenize(equal)
