@@ -2,13 +2,13 @@
 
 Each task becomes a node that calls the task's own function, so that Dask is not asked when it runs; data and
 aliases become no nodes. Nodes of tasks with a common name ("sum-aggregate" of the key `("sum-aggregate-1f3a",
-0, 1)`) share what is known of how long their calls take, also from graph to graph, as in Dask's own cluster:
-short ones go together from the start.
+0, 1)`) share what is known of how long their calls take, as in Dask's own cluster. What the last graph with
+that name has shown counts as one call, so that short ones go together from the start, and yet a graph of
+larger blocks is soon known for what it is.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping
 from types import BuiltinFunctionType, CodeType, FunctionType
 from typing import Any
@@ -73,6 +73,7 @@ class Translation:
         # What has become of each key; and the functions, by name and callable.
         self._made: dict[Any, Any] = {}
         self._functions: dict[tuple[str, Any], Function] = {}
+        self._durations: dict[str, Durations] = {}
         self._names: dict[Any, str] = {}
 
     def nodes(self, keys: Iterable[Any]) -> list[Delayed[Any]]:
@@ -184,9 +185,17 @@ class Translation:
         name = self._name(key)
         function = self._functions.get((name, call))
         if function is None:
-            function = _function(call, name, self._executor)
+            function = self._new_function(call, name)
             self._functions[name, call] = function
         return function
+
+    def _new_function(self, call: Any, name: str) -> Function:
+        if is_async(call):
+            return Function(call, name, "loop", is_async=True)
+        durations = self._durations.get(name)
+        if durations is None:
+            durations = self._durations[name] = _durations(name, self._executor)
+        return Function(call, name, self._executor, durations=durations)
 
     def _name(self, key: Any) -> str:
         first = key[0] if type(key) is tuple and key else key
@@ -211,13 +220,19 @@ def _itself(value: Any) -> Any:
 _ITSELF = Function(_itself, "data", "loop", is_value=True, is_part=True)
 
 
-def _function(call: Any, name: str, executor: str) -> Function:
-    if is_async(call):
-        return Function(call, name, "loop", is_async=True)
-    return Function(call, name, executor, durations=_durations(name, executor))
+# By name and executor, what is known from the last graph.
+_latest: dict[tuple[str, str], Durations] = {}
+
+_MOST_NAMES = 10_000
 
 
-@functools.lru_cache(maxsize=10_000)
 def _durations(name: str, executor: str) -> Durations:
-    """How long calls of that name take, for all graphs of this process."""
-    return Durations()
+    """How long calls of that name take, to be found out in a graph, given what is known from others."""
+    durations = Durations()
+    known = _latest.get((name, executor))
+    if known is not None and known.mean is not None:
+        durations.add(known.mean)
+    if len(_latest) > _MOST_NAMES:
+        _latest.clear()
+    _latest[name, executor] = durations
+    return durations
