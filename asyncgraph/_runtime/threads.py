@@ -153,7 +153,9 @@ class Threads:
             if self._window is not None:
                 self._window.expects_more = expects_more
                 self._window.calls_at = 1 if self._stuck else max(len(self._jobs) // 2, 1)
+                before = len(self._shifts)
                 self._send_hands(self._window)
+                has_begun = has_begun or len(self._shifts) > before
         finally:
             if self._has_spare_slot:
                 self._has_spare_slot = False
@@ -212,10 +214,10 @@ class Threads:
         self._window = kind(context, self._call_loop, closes_on_failure=closes)
         return self._window
 
-    def _timing(self, task: int) -> Timing | None:
+    def _timing(self, task: int, call: Callable[..., Any] | None = None) -> Timing | None:
         """What notes when the call of a task begins and ends, if anybody wants to know."""
         recorder = self._owner.recorder
-        return None if recorder is None else recorder.timing(task)
+        return None if recorder is None else recorder.timing(task, call)
 
     def _feed(self, slice_: Slice) -> tuple[bool, bool]:
         """Let tasks enter, or go to a thread alone, the lowest rank first, while there is room and time.
@@ -229,6 +231,8 @@ class Threads:
         room = room_for(len(self._shifts) + owner.lanes[THREAD].slots.free)
         lookahead = self._look_ahead_anew() if jobs and self._lookahead is None else self._lookahead
         hold = owner.holds_producers(THREAD)
+        # What observers put something around goes alone: they are asked on the loop, for each call.
+        go_alone = owner.recorder is not None and owner.recorder.surrounds
         has_begun = False
         while self._seconds < room and len(jobs) < _MOST and not owner.is_stopping:
             task = first(THREAD, hold_producers=hold)
@@ -238,7 +242,7 @@ class Threads:
             ahead = None if lookahead is None else lookahead.first()
             if lookahead is not None and ahead is not None and (task is None or rank(ahead) < rank(task)):
                 lookahead.skip()
-                seconds = seconds_in_window(nodes[ahead]._function)
+                seconds = None if go_alone else seconds_in_window(nodes[ahead]._function)
                 if seconds is None:
                     continue
                 scheduler.take_ahead(ahead)
@@ -246,11 +250,13 @@ class Threads:
             elif task is None or not (self._has_spare_slot or self._shifts or self._has_claimed_spare()):
                 return has_begun, False
             else:
-                seconds = seconds_in_window(nodes[task]._function)
+                seconds = None if go_alone else seconds_in_window(nodes[task]._function)
                 if seconds is not None:
                     scheduler.take(THREAD, hold_producers=hold)
                     self._enter(task, seconds)
                     lookahead = self._lookahead
+                elif self._is_window_next():
+                    return has_begun, True
                 elif self._begin_alone():
                     hold = owner.holds_producers(THREAD)  # it may have turned out to be a coroutine
                 else:
@@ -260,6 +266,14 @@ class Threads:
             if slice_.is_over():
                 break
         return has_begun, True
+
+    def _is_window_next(self) -> bool:
+        """Whether the next slot is for the window, in which something is ready and nobody does it.
+
+        Else long calls would take slot after slot, and their results wait for the short ones that use them.
+        """
+        window = self._window
+        return window is not None and bool(window.ready) and len(self._shifts) <= self._count_stuck()
 
     def _look_ahead_anew(self) -> Lookahead:
         self._lookahead = lookahead = Lookahead(self._owner.scheduler, THREAD)
@@ -344,9 +358,10 @@ class Threads:
                 if function.is_dynamic and is_async(args[0]):
                     self._coroutines.add(task, args[0], args[1:], kwargs)
                 elif is_watched(function):
-                    call = Watched(owner.nodes[task], prepared, owner, self._timing(task))
+                    call = Watched(owner.nodes[task], prepared, owner, self._timing(task, function.call))
                 else:
-                    call = Alone(owner.nodes[task], prepared, owner.context.copy(), self._timing(task))
+                    timing = self._timing(task, function.call)
+                    call = Alone(owner.nodes[task], prepared, owner.context.copy(), timing)
         finally:
             if call is None:
                 owner.give_back(THREAD)

@@ -131,7 +131,9 @@ class ObservedRun(Protocol):
     def progress(self) -> list[FunctionProgress]:
         """How far it is, function by function, in the order in which the graph comes to them.
 
-        Data is left out. It takes about 50 ns a node, and nothing is counted before it is asked for.
+        Data is left out. Nothing is counted before it is asked for: the first time takes about 200 ns a node,
+        and later ones a fifth of that. Once the run is over, it is how far it has come; of a run of more than
+        a thousand nodes nothing, unless somebody has asked before, or does when told of `RunFinished`.
         """
         ...
 

@@ -16,6 +16,7 @@ from tests.benchmarks import (
     pool,
     pool_data,
     pool_mix,
+    progress,
     scale,
     suspended,
 )
@@ -34,6 +35,7 @@ BENCHMARKS = [
     *pool.BENCHMARKS,
     *pool_mix.BENCHMARKS,
     *pool_data.BENCHMARKS,
+    *progress.BENCHMARKS,
     *chaos.BENCHMARKS,
     *dask_graphs.BENCHMARKS,
 ]
