@@ -20,7 +20,7 @@ _EXECUTORS = ("thread", "process")
 def from_dask(collection: Any, /, *, executor: Literal["thread", "process"] = "thread") -> Delayed[Any]: ...
 @overload
 def from_dask(
-    *collections: Any, executor: Literal["thread", "process"] = "thread"
+    collection: Any, other: Any, /, *others: Any, executor: Literal["thread", "process"] = "thread"
 ) -> tuple[Delayed[Any], ...]: ...
 def from_dask(*collections: Any, executor: str = "thread") -> Any:
     """Make a node of a Dask collection, whose value is what the collection computes to.

@@ -113,7 +113,7 @@ def _in_order(inner: Mapping[Any, GraphNode], output: Any, inputs: Collection[An
     return order
 
 
-def _evaluated(task: GraphNode, known: Mapping[Any, Any]) -> Any:
+def _evaluated(task: Any, known: Mapping[Any, Any]) -> Any:
     kind = type(task)
     if kind.__call__ is not Task.__call__:  # an alias, data, or what only Dask knows
         return task({key: known[key] for key in task.dependencies})
