@@ -141,6 +141,17 @@ class ObservedRun(Protocol):
         """The graph of the nodes that were asked for, as `node.graph` gives it."""
         ...
 
+    def on_loop(self) -> NodeInfo | None:
+        """The node of this run that the loop is in at this moment, also while it is blocked; or None.
+
+        What the node depends on is not told.
+        """
+        ...
+
+    def in_thread(self, ident: int) -> NodeInfo | None:
+        """The node that a thread of this process is in at this moment; likewise."""
+        ...
+
     def cancel(self) -> bool:
         """Cancel the run, as `Run.cancel` does; call this on the thread of its loop."""
         ...
