@@ -30,6 +30,12 @@ def refuse(number):
     raise ValueError(f"not {number}")
 
 
+@pytest.fixture(autouse=True)
+def _no_leaks():
+    """A client opens connections and threads as it goes, and keeps them until it is closed."""
+    yield
+
+
 @pytest.fixture(scope="module")
 def client():
     """A client of two worker processes, whose own threads are there before the tests."""
