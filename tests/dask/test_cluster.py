@@ -33,7 +33,6 @@ def refuse(number):
 @pytest.fixture(autouse=True)
 def _no_leaks():
     """A client opens connections and threads as it goes, and keeps them until it is closed."""
-    yield
 
 
 @pytest.fixture(scope="module")
