@@ -28,16 +28,19 @@ endif
 
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test lint types docs bench coverage clean
+.PHONY: help demo test test-dask lint types docs bench coverage clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.base ## run the demonstration (ARGS=... goes to it)
 	@$(BIN)/python examples/demo.py $(ARGS)
 
 test: $(VENV)/.dev ## run all tests, documents included (ARGS=... goes to pytest)
 	$(BIN)/python -m pytest $(ARGS)
+
+test-dask: $(VENV)/.dev ## run Dask's own tests on asyncgraph, which takes an hour (ARGS="delayed bag" for some)
+	nice -n 10 $(BIN)/python -m tests.dask.suites $(ARGS)
 
 lint: $(VENV)/.dev ## check style and formatting
 	$(BIN)/ruff check .

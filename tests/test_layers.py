@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "executors": {"errors"},
     "observe": {"errors", "_graph"},
     "_runtime": {"errors", "_graph", "executors", "observe"},
-    "_lazy": CORE,
+    "_lazy": CORE | {"dask"},  # in methods of nodes, which are Dask collections
     "io": CORE,
     "stream": CORE,
     "dask": CORE,

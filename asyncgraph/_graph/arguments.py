@@ -3,7 +3,9 @@
 Containers (list, tuple, namedtuple, set, frozenset, deque, dict with its keys, OrderedDict, defaultdict,
 slice, dataclass instance) are searched to any depth without recursion. One without nodes is passed on
 untouched, as in an ordinary call; one with nodes is copied into a `Template` at once, so that changing it
-later does not change the graph. What a node is, this module learns from the class handed to `search`.
+later does not change the graph. What a node is, this module learns from the class handed to `search`; what
+else counts as one, such as a collection of Dask's, from a function, which is asked of what is neither node
+nor container and has the method by which Dask knows its collections.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ ATOMS = frozenset(
 _MAPPINGS = frozenset({dict, OrderedDict, defaultdict})
 _COLLECTIONS = frozenset({list, tuple, set, frozenset, deque})
 _CONTAINERS = _MAPPINGS | _COLLECTIONS | {slice}
+
+# What the classes of Dask's collections have: only instances of those are asked about.
+_COLLECTION = "__dask_graph__"
 
 _Build = Callable[[list[Any]], Any]
 
@@ -83,19 +88,32 @@ class Template:
         return Template([(build, [replaced(item) for item in items]) for build, items in self.steps])
 
 
-def search(value: Any, node_type: type, found: list[Any]) -> Any:
+def search(
+    value: Any, node_type: type, found: list[Any], is_other: Callable[[Any], bool] | None = None
+) -> Any:
     """Append the nodes inside `value` to `found`; return a `Template`, or `value` if it holds none.
+
+    Args:
+        value: What is searched.
+        node_type: The class of nodes.
+        found: What they are appended to.
+        is_other: Whether something that is no node counts as one, if its class looks like a collection of
+            Dask's; None where there are none.
 
     Raises:
         ValueError: `value` contains itself and a node, so that it cannot be rebuilt.
     """
-    items = None if type(value) in ATOMS else _items_of(value, node_type)
+    if type(value) in ATOMS:
+        return value
+    items = _items_of(value, node_type, is_other)
     if items is None:
+        if is_other is not None and hasattr(type(value), _COLLECTION) and is_other(value):
+            found.append(value)
         return value
     if type(value) in _COLLECTIONS and _are_all_nodes(items, node_type):  # ten times as fast
         found += items
         return Template([(_builder_of(value), items)], is_flat=True)
-    return _Search(node_type, found).run(value, items)
+    return _Search(node_type, found, is_other).run(value, items)
 
 
 def _are_all_nodes(items: list[Any], node_type: type) -> bool:
@@ -125,8 +143,9 @@ class _Open:
 class _Search:
     """One search; its stack takes the place of recursion."""
 
-    def __init__(self, node_type: type, found: list[Any]) -> None:
+    def __init__(self, node_type: type, found: list[Any], is_other: Callable[[Any], bool] | None) -> None:
         self.node_type = node_type
+        self.is_other = is_other
         self.found = found
         self.steps: list[tuple[_Build, list[Any]]] = []
         self.stack: list[_Open] = []
@@ -165,8 +184,11 @@ class _Search:
         elif id(item) in self.open:
             self.open[id(item)].is_cyclic = True
             current.items.append(item)
-        elif (items := _items_of(item, self.node_type)) is None:
+        elif (items := _items_of(item, self.node_type, self.is_other)) is None:
             current.items.append(item)
+            if self.is_other is not None and hasattr(type(item), _COLLECTION) and self.is_other(item):
+                self.found.append(item)
+                current.has_nodes = True
         else:
             self._enter(item, items)
 
@@ -187,13 +209,14 @@ class _Search:
         return result
 
 
-def _items_of(value: Any, node_type: type) -> list[Any] | None:
+def _items_of(value: Any, node_type: type, is_other: Callable[[Any], bool] | None) -> list[Any] | None:
     """The items of a container that is searched; None for one where a scan of the types shows no nodes."""
     kind = type(value)
     if kind in _COLLECTIONS:
-        return list(value) if _may_hold_nodes(value, node_type) else None
+        return list(value) if _may_hold_nodes(value, node_type, is_other) else None
     if kind in _MAPPINGS:
-        if _may_hold_nodes(value, node_type) or _may_hold_nodes(value.values(), node_type):
+        values = value.values()
+        if _may_hold_nodes(value, node_type, is_other) or _may_hold_nodes(values, node_type, is_other):
             return [each for pair in value.items() for each in pair]
         return None
     if kind is slice:
@@ -205,14 +228,16 @@ def _items_of(value: Any, node_type: type) -> list[Any] | None:
     return None
 
 
-def _may_hold_nodes(items: Iterable[Any], node_type: type) -> bool:
-    """Whether one of the items is of a type that is a node, or is searched for nodes."""
+def _may_hold_nodes(items: Iterable[Any], node_type: type, is_other: Callable[[Any], bool] | None) -> bool:
+    """Whether one of the items is of a type that is a node or may count as one, or is searched for nodes."""
     if ATOMS.issuperset(map(type, items)):
         return False
     for kind in set(map(type, items)):
         if kind in _CONTAINERS or issubclass(kind, node_type) or hasattr(kind, "__dataclass_fields__"):
             return True
         if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+            return True
+        if is_other is not None and hasattr(kind, _COLLECTION):
             return True
     return False
 

@@ -15,6 +15,7 @@ from asyncgraph._graph.arguments import ATOMS, search
 from asyncgraph._graph.function import Function
 from asyncgraph._graph.node import NO_KWARGS, Node, key_of
 from asyncgraph._graph.once import give
+from asyncgraph._lazy.collection import DaskCollection, is_dask_collection, with_nodes
 from asyncgraph._lazy.pickling import reduce_node
 from asyncgraph._lazy.refusals import Refusals, refuse
 from asyncgraph._lazy.shown import Shown
@@ -94,7 +95,7 @@ def _in_place(function: Callable[[Any, Any], Any], symbol: str) -> _Binary:
     return operation
 
 
-class Delayed(Refusals, Shown[T_co]):
+class Delayed(Refusals, DaskCollection, Shown[T_co]):
     """A node: a call that has been recorded and not run; `await` it for its value.
 
     Operators, items, slices, attributes and calls on a node give nodes. Names that start with an
@@ -102,7 +103,7 @@ class Delayed(Refusals, Shown[T_co]):
     `visualize`: for an attribute of the value with such a name write `delayed(getattr)(node, "key")`.
     What cannot be lazy (`bool`, `len`, iteration, assignment, ...) is a TypeError that names the way
     round. Nodes are immutable, hashable by identity, and pickle (with cloudpickle, where their
-    functions need it).
+    functions need it). They are Dask collections, too, which is why `node.dask` is not lazy.
 
     Example:
         >>> from asyncgraph import delayed
@@ -173,9 +174,10 @@ class Delayed(Refusals, Shown[T_co]):
     __hash__ = object.__hash__
 
     def __getattr__(self, name: str) -> Delayed[Any]:
-        if name.startswith("_"):
+        if name.startswith("_") or name == "dask":  # which Dask takes for a collection's graph
+            why = "it starts with an underscore" if name != "dask" else "Dask asks nodes for it"
             raise AttributeError(
-                f"{name!r} is not lazy, because it starts with an underscore; "
+                f"{name!r} is not lazy, because {why}; "
                 f"write delayed(getattr)(node, {name!r}) for that attribute of the value"
             )
         return build_node(_ATTRIBUTE, (self, name), NO_KWARGS, sys._getframe(1))
@@ -280,11 +282,11 @@ def build_node(
         if type(value) is Delayed:
             count += 1
         elif type(value) not in ATOMS:
-            args, kwargs, dependencies = _search_arguments(args, kwargs)
+            args, kwargs, dependencies = _search_arguments(args, kwargs, frame)
             break
     else:
         if kwargs:
-            args, kwargs, dependencies = _search_arguments(args, kwargs)
+            args, kwargs, dependencies = _search_arguments(args, kwargs, frame)
         elif count == len(args):
             dependencies = args  # one tuple serves for both
         else:
@@ -305,19 +307,22 @@ def build_node(
 
 
 def _search_arguments(
-    args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    args: tuple[Any, ...], kwargs: Mapping[str, Any], frame: FrameType
 ) -> tuple[tuple[Any, ...], Mapping[str, Any], tuple[Any, ...]]:
     """Both kinds of arguments with templates for containers with nodes inside, and all the nodes."""
     found: list[Any] = []
-    searched = tuple([_searched(value, found) for value in args])
-    named = {name: _searched(value, found) for name, value in kwargs.items()}
+    is_other = is_dask_collection if "dask" in sys.modules else None
+    searched = tuple([_searched(value, found, is_other) for value in args])
+    named = {name: _searched(value, found, is_other) for name, value in kwargs.items()}
+    if is_other is not None and not all(isinstance(each, Node) for each in found):
+        return with_nodes(searched, named, found, frame)
     return searched, named, tuple(found)
 
 
-def _searched(value: Any, found: list[Any]) -> Any:
+def _searched(value: Any, found: list[Any], is_other: Callable[[Any], bool] | None) -> Any:
     if type(value) is Delayed:
         found.append(value)
         return value
     if type(value) is GeneratorType:
         give(value)
-    return search(value, Node, found)
+    return search(value, Node, found, is_other)

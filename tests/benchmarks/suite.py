@@ -6,6 +6,7 @@ from tests.benchmarks import (
     calls,
     chaos,
     coroutines,
+    dask_graphs,
     imports,
     loop_stall,
     makespan,
@@ -38,4 +39,5 @@ BENCHMARKS = [
     *observing.BENCHMARKS,
     *progress.BENCHMARKS,
     *chaos.BENCHMARKS,
+    *dask_graphs.BENCHMARKS,
 ]

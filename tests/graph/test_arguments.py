@@ -403,3 +403,35 @@ def test_a_flat_template_is_built_of_values(kind):
     assert type(built) is kind
     assert not search([leaves, 1], Leaf, []).is_flat
     assert not search({"key": leaves[0]}, Leaf, []).is_flat
+
+
+def test_what_counts_as_a_node_is_found_too():
+    """Instances of classes that look like Dask's collections are asked about, wherever they are."""
+
+    class Collection:
+        def __init__(self, is_one):
+            self.is_one = is_one
+
+        def __dask_graph__(self):
+            raise AssertionError("nobody looks into it")
+
+    def is_other(value):
+        asked.append(value)
+        return value.is_one
+
+    one, other, asked = Collection(True), Collection(False), []
+    found: list[Any] = []
+    assert search(one, Leaf, found, is_other) is one
+    assert search(other, Leaf, found, is_other) is other
+    template = search([1, {"a": one}, other], Leaf, found, is_other)
+    assert found == [one, one]
+    assert asked == [one, other, one, other]
+    assert template.replace(lambda item: "it" if item is one else item).fill(str, Leaf) == [
+        1,
+        {"a": "it"},
+        other,
+    ]
+    held = [other]
+    assert search(held, Leaf, found, is_other) is held
+    assert search([one], Leaf, found) == [one]
+    assert found == [one, one]

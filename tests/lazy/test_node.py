@@ -25,7 +25,7 @@ MANY = 100_000
         "__array__",
         "__array_interface__",
         "__dataframe__",
-        "__dask_graph__",
+        "__dask_exprs__",
         "__fspath__",
         "_repr_html_",
         "_ipython_display_",
