@@ -153,9 +153,7 @@ class Threads:
             if self._window is not None:
                 self._window.expects_more = expects_more
                 self._window.calls_at = 1 if self._stuck else max(len(self._jobs) // 2, 1)
-                before = len(self._shifts)
                 self._send_hands(self._window)
-                has_begun = has_begun or len(self._shifts) > before
         finally:
             if self._has_spare_slot:
                 self._has_spare_slot = False
@@ -255,8 +253,6 @@ class Threads:
                     scheduler.take(THREAD, hold_producers=hold)
                     self._enter(task, seconds)
                     lookahead = self._lookahead
-                elif self._is_window_next():
-                    return has_begun, True
                 elif self._begin_alone():
                     hold = owner.holds_producers(THREAD)  # it may have turned out to be a coroutine
                 else:
@@ -266,14 +262,6 @@ class Threads:
             if slice_.is_over():
                 break
         return has_begun, True
-
-    def _is_window_next(self) -> bool:
-        """Whether the next slot is for the window, in which something is ready and nobody does it.
-
-        Else long calls would take slot after slot, and their results wait for the short ones that use them.
-        """
-        window = self._window
-        return window is not None and bool(window.ready) and len(self._shifts) <= self._count_stuck()
 
     def _look_ahead_anew(self) -> Lookahead:
         self._lookahead = lookahead = Lookahead(self._owner.scheduler, THREAD)

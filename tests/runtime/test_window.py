@@ -668,23 +668,3 @@ def test_a_meter():
     assert (one.durations.mean, other.durations.mean) == (pytest.approx(0.0002), None)
     meter.note()
     assert other.durations.mean == pytest.approx(0.0005)
-
-
-async def test_long_calls_leave_a_slot_to_the_window():
-    """What uses the result of a long call is not left behind by further long calls, whose results pile up."""
-    began = []
-
-    def note(kind):
-        def function(number):
-            began.append((kind, number))
-            return number
-
-        return function
-
-    make, use = long(note("make")), short(note("use"))
-    async with Runtime(threads=1):
-        assert await delayed(sum)([use(make(number)) for number in range(20)]) == 190
-    unused = [0]
-    for kind, _ in began:
-        unused.append(unused[-1] + (1 if kind == "make" else -1))
-    assert max(unused) <= 2
