@@ -191,9 +191,9 @@ def delayed(
 
     Args:
         value: A function or any other callable, or data. A node is returned as it is.
-        executor: Where the function runs: "loop" (on the event loop; a plain `def` inline), "thread" or
-            "process". By default "loop" for `async def` and "thread" for everything else. A coroutine
-            function can only be on the loop.
+        executor: Where the function runs: "loop" (on the event loop; a plain `def` inline), "thread",
+            "process", or a name that the runtime knows by `Runtime(executors=...)`. By default "loop" for
+            `async def` and "thread" for everything else. A coroutine function can only be on the loop.
         name: What its nodes are called; the first part of their keys.
         nout: How many items the value has, if its node is to be unpacked: `a, b = fn(x)`.
         timeout: How many seconds an attempt may take, from when the call begins. Then a coroutine is

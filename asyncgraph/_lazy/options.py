@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypedDict
 
 from asyncgraph._graph.function import Durations, Function, is_async, name_of
 from asyncgraph._graph.retry import Retry
-from asyncgraph._runtime.options import check_seconds, whole_number
+from asyncgraph._runtime.options import MISTAKEN, check_seconds, whole_number
 
 __all__ = ["Given", "Options", "options_of"]
 
@@ -50,9 +50,16 @@ class Options(NamedTuple):
         """Raise unless each is right by itself: TypeError for a wrong type, ValueError for a wrong value."""
         names = ", ".join(map(repr, _EXECUTORS))
         if self.executor is not None and not isinstance(self.executor, str):
-            raise TypeError(f"executor= takes one of the names {names}, not {self.executor!r}")
-        if self.executor is not None and self.executor not in _EXECUTORS:
-            raise ValueError(f"there is no executor {self.executor!r}: executor= is one of {names}")
+            raise TypeError(
+                f"executor= takes one of the names {names}, or one in Runtime(executors=...), not "
+                f"{self.executor!r}"
+            )
+        if self.executor == "" or self.executor in MISTAKEN:
+            hint = f": did you mean {MISTAKEN[self.executor]!r}?" if self.executor else ""
+            raise ValueError(
+                f"there is no executor {self.executor!r}{hint or ':'} executor= is one of {names}, or one in "
+                "Runtime(executors=...)"
+            )
         if self.name is not None and not isinstance(self.name, str):
             raise TypeError(f"name= takes a string, not {self.name!r}")
         if self.name == "":

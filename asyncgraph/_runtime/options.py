@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
 from asyncgraph.observe.entered import AnyObserver
 
-__all__ = ["check_seconds", "checked_observers", "context_variables", "whole_number"]
+__all__ = ["check_seconds", "checked_observers", "context_variables", "named_executors", "whole_number"]
+
+
+MISTAKEN = {
+    "threads": "thread",
+    "processes": "process",
+    "async": "loop",
+    "asyncio": "loop",
+    "coroutine": "loop",
+}
+"""Names that are easily given to asyncgraph's own executors, and so to no other."""
 
 
 def whole_number(option: str, value: object, *, of: str = "whole number", least: int = 1) -> int:
@@ -60,6 +71,31 @@ def checked_observers(given: object) -> tuple[AnyObserver, ...]:
     from asyncgraph.observe.observer import check_observers
 
     return check_observers(given)
+
+
+def named_executors(given: object) -> dict[str, Any]:
+    """What `executors=` says.
+
+    Raises:
+        TypeError: It is no mapping of names to executors.
+        ValueError: A name is one of asyncgraph's own.
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise TypeError(f"executors= takes a mapping of names to executors, not {given!r}")
+    for name, executor in given.items():
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"executors= takes names as keys, as 'gpu', not {name!r}")
+        if name in ("loop", "thread", *MISTAKEN):
+            raise ValueError(f"executors= cannot replace {name!r}: give it another name, as 'gpu'")
+        if isinstance(executor, type) or not callable(getattr(executor, "submit", None)):
+            hint = ": call it" if isinstance(executor, type) else ""
+            raise TypeError(
+                f"executors= takes executors of concurrent.futures, which have `submit`; {name!r} is "
+                f"{executor!r}{hint}"
+            )
+    return dict(given)
 
 
 def context_variables(given: object) -> tuple[ContextVar[Any], ...]:
