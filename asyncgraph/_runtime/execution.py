@@ -733,15 +733,24 @@ class Execution:
                 return None, without_own_frames(error)
             return None, failure_on_loop(error, key_of(self.nodes[task]))
 
-    def prepare(self, task: int) -> Resolved | None:
-        """Resolve the arguments of a task; None if that failed, and with it the task."""
+    def prepare(self, task: int, copies: Mapping[int, Any] | None = None) -> Resolved | None:
+        """Resolve the arguments of a task; None if that failed, and with it the task.
+
+        Args:
+            task: The task.
+            copies: What stands for the results of some tasks, where they are needed on a cluster.
+        """
         node, scheduler = self.nodes[task], self.scheduler
         args, kwargs = node._args, node._kwargs
         if not node._dependencies:
             return node._function, args, kwargs
         try:
             results = scheduler.results
-            args, kwargs = resolve_in_order(node, [results[each] for each in scheduler.dependencies[task]])
+            values = [results[each] for each in scheduler.dependencies[task]]
+            if copies:
+                inputs = zip(scheduler.dependencies[task], values, strict=True)
+                values = [copies.get(each, value) for each, value in inputs]
+            args, kwargs = resolve_in_order(node, values)
         except BaseException as error:  # for instance for a list as the value of a node in a set
             scheduler.consume(task)
             self._fail(task, scheduler.lanes[task], failure_on_loop(error, key_of(node)))
@@ -756,6 +765,9 @@ class Execution:
         if self._preparation is not None:
             self._early.append((task, lane, value, error))
             return
+        if self._named is not None and isinstance(value, Node):
+            if self._named.remotes.bring_for(task, lane, value):
+                return  # it comes back when that is here
         if self.recorder is not None:
             self.recorder.outcome(task, value, error)
         if (

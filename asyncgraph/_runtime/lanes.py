@@ -95,6 +95,9 @@ class Lanes:
             self._numbers[name] = number
             self._lanes[number] = _lane_of(executor, loop)
         self.named = tuple(range(len(_EXECUTORS), len(self._names)))
+        self._know_resources = {
+            name for name, executor in named.items() if getattr(executor, "knows_resources", False)
+        }
         # Work that leaves the loop is begun first, so that it goes on while the loop does its own.
         self.with_slots = (*self.named, PROCESS, THREAD, COROUTINE)
         self._slots = tuple([lane.slots for lane in self._lanes.values()])
@@ -106,8 +109,15 @@ class Lanes:
         """The lane in which calls of `function` run.
 
         Raises:
-            GraphError: There is no executor of the name that it asks for.
+            GraphError: There is no executor of the name that it asks for; or that knows no resources, and
+                it asks for some.
         """
+        if function.resources and function.executor not in self._know_resources:
+            raise GraphError(
+                f"{function.name} takes {_listed(function.resources)}, and executor {function.executor!r} of "
+                "this runtime knows no resources; DaskExecutor and RayExecutor do, as in "
+                "Runtime(executors={'process': DaskExecutor(client)})"
+            )
         if function.executor == "loop":
             return COROUTINE if function.is_async else RESOURCE if function.is_resource else INLINE
         try:
@@ -145,7 +155,13 @@ class Lanes:
         return [lane.made for lane in self._lanes.values() if lane.made is not None]
 
 
+def _listed(resources: Mapping[str, float]) -> str:
+    return "resources=" + str(dict(resources))
+
+
 def _lane_of(executor: Any, loop: asyncio.AbstractEventLoop) -> Lane[Any]:
+    if hasattr(executor, "bind"):  # one of asyncgraph's own
+        return Lane(lambda _, loop: executor.bind(loop), executor.slots, loop)
     from asyncgraph.executors.futures import FuturesExecutor, slots_of
 
     return Lane(lambda _, loop: FuturesExecutor(executor, loop), slots_of(executor), loop)

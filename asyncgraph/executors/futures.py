@@ -36,6 +36,8 @@ class FuturesExecutor:
         loop: The loop that outcomes are delivered on.
     """
 
+    after_timeout = "nothing can stop what runs in executor {executor}: it was waited for"
+
     def __init__(self, pool: Executor, loop: asyncio.AbstractEventLoop) -> None:
         self.slots = slots_of(pool)
         self._pool = pool

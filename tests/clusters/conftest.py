@@ -1,0 +1,52 @@
+"""A cluster for all tests, and for each test a client that must leave nothing there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+pytest.importorskip("distributed")
+
+from distributed import Client
+from distributed.utils import _offload_executor
+
+from tests.clusters.cluster import WORKERS, cluster
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    """Give the address of a cluster of two worker processes, which all tests share."""
+    _offload_executor.submit(abs, 1).result()  # a thread that Dask keeps for good, and tests would be blamed for
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    with cluster() as (address, _):
+        assert address.startswith("tcp://"), "the cluster has not started"
+        yield address
+
+
+@pytest.fixture
+async def client(address: str) -> AsyncIterator[Client]:
+    """Connect to the cluster from the test's own loop; nothing may be left on it afterwards."""
+    async with Client(address, asynchronous=True, set_as_default=False) as client:
+        await client.wait_for_workers(WORKERS)
+        yield client
+        if client.status == "running":
+            await nothing_is_left(client)
+
+
+async def nothing_is_left(client: Client) -> None:
+    """Fail unless the cluster lets go of all that it had: it is told of that a little later."""
+    async with asyncio.timeout(20):
+        while client.futures or await client.scheduler.who_has() or await _tasks(client):
+            await asyncio.sleep(0)
+
+
+async def _tasks(client: Client) -> int:
+    tasks: int = await client.run_on_scheduler(_count)
+    return tasks
+
+
+def _count(dask_scheduler: object) -> int:
+    return len(dask_scheduler.tasks)  # type: ignore[attr-defined]
