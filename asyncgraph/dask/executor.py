@@ -120,9 +120,8 @@ class _DaskEngine:
         """See `Engine`."""
         if self._client.status in ("closing", "closed"):
             raise RuntimeClosedError(_closed("cannot run on the Dask cluster"))
-        if self._client.status == "newly-created":
-            raise RuntimeError("the Dask client of this executor has not been started: await it first")
-        if self._client.asynchronous and self.loop is not loop:
+        # Not `asynchronous`, which says how it would behave in the present loop.
+        if self._client._asynchronous and self.loop is not loop:
             raise RuntimeError(
                 "the Dask client of this executor belongs to another event loop: make one in this loop, or a "
                 "plain one, without asynchronous=True"
@@ -147,19 +146,16 @@ class _DaskEngine:
         try:
             error = await future.exception(asynchronous=True)
         except asyncio.CancelledError:
-            self._cancel(future)
+            # It only says so, and does not wait: so it is done in any case, also when the scheduler is slow.
+            with contextlib.suppress(Exception):  # the client is closed, and the scheduler has let go of all
+                await self._client.cancel([future], force=True, asynchronous=True)
             raise
         if error is not None:
             del future  # which would be in the error's traceback, and hold the error itself
             raise error
         if future.status != "finished":
-            await future.result(asynchronous=True)  # which raises why
+            await future  # which raises why
         return future
-
-    def _cancel(self, future: Any) -> None:
-        # Without waiting: the message goes out in any case, as soon as the scheduler takes it.
-        with contextlib.suppress(Exception):  # the client is closed, and the scheduler has let go of all
-            self._client.cancel([future], force=True, asynchronous=True).send(None)
 
     async def _sent(self, packed: Packed) -> Any:
         """Send large arguments to a worker; returns the future that stands for them."""

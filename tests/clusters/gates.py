@@ -25,6 +25,7 @@ class Gate(NamedTuple):
         try:
             yield cls(str(path))
             os.write(descriptor, b"x" * 100)
+            os.unlink(path)  # while it is open here: who has opened it too reads that, and no other can
         finally:
             os.close(descriptor)
 
