@@ -58,7 +58,7 @@ coverage: $(VENV)/.dev ## measure coverage; the pure core must be covered whole 
 	$(BIN)/python -m pytest tests --cov --cov-report=term $(ARGS)
 
 clean: ## remove .venv and everything else that was made
-	rm -rf $(VENV) build dist .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist demo-results asyncgraph-demo .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.base: $(VENV)/.made pyproject.toml

@@ -1,7 +1,8 @@
 """Survey the standard library's source as one graph, then do the same one after the other.
 
 A server on loopback serves the files, with a delay as a network has. In the graph they are downloaded
-concurrently by coroutines, parsed in worker processes and merged as a tree; two fail, on purpose.
+concurrently by coroutines, parsed in worker processes and merged as a tree; two fail, on purpose. Pictures of
+the graph and of its run are left in a folder.
 """
 
 from __future__ import annotations
@@ -18,18 +19,17 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
-from demo_parts.heartbeat import Heartbeat, heartbeat, show_progress
-from demo_parts.report import as_json, print_comparison, print_errors, print_survey
+from demo_parts.heartbeat import Heartbeat, heartbeat
+from demo_parts.report import as_json, print_comparison, print_errors, print_files, print_survey
 from demo_parts.server import BROKEN, serving
 from demo_parts.survey import Survey, merged_in_pairs, survey_of
 
-from asyncgraph import Runtime, delayed, run, start
+from asyncgraph import Runtime, compute, delayed, run
 from asyncgraph.io import write_text
-
-T = TypeVar("T")
+from asyncgraph.observe import ProgressBar, Report, Trace
 
 MISSING = "planted/missing.py"
 CONNECTIONS = 32
@@ -51,7 +51,7 @@ class Result:
     survey: Survey
     missing: Exception
     broken: Exception
-    files: Sequence[Path] = ()
+    file: Path | None = None
 
     def finds_the_same_as(self, other: Result) -> bool:
         """Whether the surveys are equal, and the errors too."""
@@ -89,34 +89,34 @@ def merge(one: Survey, other: Survey) -> Survey:
     return one + other
 
 
-def build(url: str, names: Sequence[str], folder: Path | None) -> dict[str, Any]:
+def build(url: str, names: Sequence[str], folder: Path) -> dict[str, Any]:
     """The graph, by its outputs. Nothing has run when this returns."""
     survey = merged_in_pairs([parse(download(f"{url}/{name}"), name) for name in names], merge)
-    outputs: dict[str, Any] = {
+    return {
         "survey": survey,
         "missing": download(f"{url}/{MISSING}"),
         "broken": parse(download(f"{url}/{BROKEN}"), BROKEN),
+        "file": write_text(folder / "survey.json", delayed(as_json)(survey)),
     }
-    if folder is not None:
-        outputs["files"] = [
-            write_text(folder / "report.json", delayed(as_json)(survey)),
-            write_text(folder / "graph.mmd", survey.visualize()),
-        ]
-    return outputs
 
 
-async def as_one_graph(url: str, options: argparse.Namespace) -> tuple[Result, Heartbeat]:
+async def as_one_graph(url: str, options: argparse.Namespace) -> tuple[Result, Heartbeat, float]:
+    report = Report(options.save / "report.html")
+    trace = Trace(options.save / "trace.json")
+    began = time.perf_counter()
     async with Runtime(concurrency=CONNECTIONS):
         index = await download(f"{url}/")
         graph = build(url, index.decode().split()[: options.modules], options.save)
-        async with heartbeat() as heart:
-            background = start(graph, return_exceptions=True)
-            await show_progress(background)
-            result = Result(**await background)
-    for value in (result.survey, *result.files):
+        async with report, trace, heartbeat() as heart:
+            with ProgressBar():
+                result = Result(**await compute(graph, return_exceptions=True))
+            seconds = time.perf_counter() - began
+    for value in (result.survey, result.file):
         if isinstance(value, Exception):  # None but the two planted ones may fail.
             raise value
-    return result, heart
+    picture = options.save / "graph.svg"
+    graph["survey"].visualize(filename=picture, color="duration", run=report.recording)
+    return result, heart, seconds
 
 
 # --- one after the other ---
@@ -157,34 +157,35 @@ def error_of(call: Callable[[], object]) -> Exception:
 
 
 def main(options: argparse.Namespace) -> int:
-    if options.save is not None:
-        options.save.mkdir(parents=True, exist_ok=True)
+    options.save.mkdir(parents=True, exist_ok=True)
     with serving(options.delay / 1000) as url:
         library = f"Python {platform.python_version()}'s standard library"
         print(f"{library} is served at {url}, {options.delay:g} ms after each request.\n", flush=True)
-        (result, heart), seconds = timed(lambda: run(as_one_graph(url, options)))
+        result, heart, seconds = run(as_one_graph(url, options))
         print_survey(result.survey)
         print("\nTwo were planted to fail. All else completed, and they arrived as themselves:\n")
         print_errors(result.missing, result.broken)
-        for path in result.files:
-            print(f"Saved {path}")
-        print("Now the same one after the other ...\n", flush=True)
-        expected, seconds_before = timed(lambda: one_after_the_other(url, options))
+        print_files(options.save)
+        print("\nNow the same one after the other ...\n", flush=True)
+        began = time.perf_counter()
+        expected = one_after_the_other(url, options)
+        seconds_before = time.perf_counter() - began
     is_same = result.finds_the_same_as(expected)
     print_comparison(seconds, heart, seconds_before, is_same=is_same)
     return 0 if is_same else 1
-
-
-def timed(function: Callable[[], T]) -> tuple[T, float]:
-    began = time.perf_counter()
-    return function(), time.perf_counter() - began
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--modules", type=at_least_one, metavar="N", help="only the first N modules")
     parser.add_argument("--delay", type=float, default=20, metavar="MS", help="of each answer (default: 20)")
-    parser.add_argument("--save", type=Path, metavar="DIR", help="keep the report and the graph as files")
+    parser.add_argument(
+        "--save",
+        type=Path,
+        default=Path("demo-results"),
+        metavar="DIR",
+        help="where the pictures and the survey go (default: %(default)s)",
+    )
     return parser.parse_args()
 
 

@@ -28,7 +28,7 @@ async def main() -> None:
     print(f"  {await average = }")
 
     print("\nThe graph as a picture, in Mermaid:")
-    print(average.visualize())
+    print(average.visualize(format="mermaid"))
 
 
 if __name__ == "__main__":

@@ -77,3 +77,11 @@ def _anchors(document):
             number += 1
         anchors.add(anchor)
     return anchors
+
+
+def test_pictures_are_those_of_the_code(tmp_path):
+    """What the documents show is what `visualize` draws now; `python docs/pictures/make.py` makes them anew."""
+    pictures = ROOT / "docs" / "pictures"
+    subprocess.run([sys.executable, str(pictures / "make.py"), str(tmp_path)], check=True)
+    for picture in pictures.glob("*.svg"):
+        assert picture.read_text("utf-8") == (tmp_path / picture.name).read_text("utf-8")

@@ -30,7 +30,9 @@ MAY_IMPORT = {
     "dask": CORE,
     "ray": CORE,
     "testing": CORE,
-    "cli": CORE,
+    # The command line is a user: it imports what users do, too.
+    "_cli": CORE | {"__init__"},
+    "cli": {"_cli"},
     "__main__": {"cli"},
 }
 

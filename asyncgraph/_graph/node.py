@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from types import CodeType
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -119,11 +120,14 @@ def key_of(node: Node[Any]) -> str:
 def site_of(node: Node[Any]) -> Site | None:
     """Where the node was built, or None if that is not known."""
     code = node._code
-    if not isinstance(code, CodeType):
-        return code
+    return _site_in(code, node._lasti) if isinstance(code, CodeType) else code
+
+
+@lru_cache(maxsize=256)  # many nodes are built in few places, and reading the table takes its time
+def _site_in(code: CodeType, lasti: int) -> Site:
     line = code.co_firstlineno
     for start, end, number in code.co_lines():
-        if start <= node._lasti < end and number is not None:
+        if start <= lasti < end and number is not None:
             line = number
     return Site(code.co_filename, line, code.co_qualname)
 

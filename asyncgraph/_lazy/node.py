@@ -9,18 +9,17 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from functools import lru_cache
 from types import FrameType, GeneratorType
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from asyncgraph._graph.arguments import ATOMS, search
 from asyncgraph._graph.function import Function
-from asyncgraph._graph.graph import Graph
 from asyncgraph._graph.node import NO_KWARGS, Node, key_of
 from asyncgraph._graph.once import give
 from asyncgraph._lazy.pickling import reduce_node
 from asyncgraph._lazy.refusals import Refusals, refuse
+from asyncgraph._lazy.shown import Shown
 from asyncgraph._runtime.front import compute
 from asyncgraph._runtime.runtime import Runtime
-from asyncgraph.observe.drawing import draw
 from asyncgraph.observe.entered import AnyObserver
 
 __all__ = ["Delayed", "build_node"]
@@ -95,7 +94,7 @@ def _in_place(function: Callable[[Any, Any], Any], symbol: str) -> _Binary:
     return operation
 
 
-class Delayed(Refusals, Node[T_co]):
+class Delayed(Refusals, Shown[T_co]):
     """A node: a call that has been recorded and not run; `await` it for its value.
 
     Operators, items, slices, attributes and calls on a node give nodes. Names that start with an
@@ -151,22 +150,9 @@ class Delayed(Refusals, Node[T_co]):
         return self.compute().__await__()
 
     @property
-    def graph(self) -> Graph:
-        """The prescription behind this node: a read-only mapping of keys to tasks."""
-        return Graph([self])
-
-    @property
     def key(self) -> str:
         """The node's readable identity, as `parse-7`."""
         return key_of(self)
-
-    def visualize(self, *, format: Literal["dot", "mermaid"] = "mermaid") -> str:
-        """The graph behind this node as text for Mermaid ("mermaid") or Graphviz ("dot").
-
-        Raises:
-            ValueError: `format` is neither.
-        """
-        return draw(self.graph, format)
 
     def __repr__(self) -> str:
         return f"<Delayed {key_of(self)}>"

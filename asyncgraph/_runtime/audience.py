@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from asyncgraph.executors.safe_text import describe_error
+from asyncgraph.observe.around import surrounding
 from asyncgraph.observe.entered import AnyObserver
-from asyncgraph.observe.events import NODE_EVENTS, Event
+from asyncgraph.observe.events import NODE_EVENTS, Event, NodeInfo, ObservedRun
 from asyncgraph.observe.observer import kinds_of
 
 __all__ = ["Audience"]
@@ -26,6 +28,7 @@ class Audience:
     Attributes:
         observers: Those that are left.
         wanted: The classes of events that any of them wants.
+        surrounds: Whether any of them puts something around calls.
     """
 
     def __init__(self, observers: Iterable[AnyObserver], on_dropped: Callable[[AnyObserver], object]) -> None:
@@ -37,11 +40,12 @@ class Audience:
             for kind in kinds_of(observer):
                 self._wanting.setdefault(kind, []).append(observer)
         self.wanted = frozenset(self._wanting)
+        self.surrounds = any(map(surrounding, self.observers))
 
     @property
     def wants_nodes(self) -> bool:
-        """Whether anybody wants to hear of single nodes."""
-        return not self.wanted.isdisjoint(NODE_EVENTS)
+        """Whether anybody wants to hear of single nodes, or to be there when they run."""
+        return self.surrounds or not self.wanted.isdisjoint(NODE_EVENTS)
 
     def tell(self, event: Any) -> None:
         """Tell those who want to know."""
@@ -49,9 +53,26 @@ class Audience:
             try:
                 observer(event)
             except Exception as error:
-                self._drop(observer, event, error)
+                self._drop(observer, type(event).__name__, error)
 
-    def _drop(self, observer: AnyObserver, event: Any, error: Exception) -> None:
+    def around(
+        self, run: ObservedRun, node: NodeInfo, call: Callable[..., Any]
+    ) -> list[AbstractContextManager[Any]]:
+        """What a call is to be made in, the innermost first."""
+        managers: list[AbstractContextManager[Any]] = []
+        for observer in self.observers:
+            around = surrounding(observer)
+            if around is None:
+                continue
+            try:
+                manager = around(run, node, call)
+            except Exception as error:
+                self._drop(observer, "around", error)
+            else:
+                managers += [] if manager is None else [manager]
+        return managers
+
+    def _drop(self, observer: AnyObserver, what: str, error: Exception) -> None:
         self.observers = [each for each in self.observers if each is not observer]
         # New lists: one may be in use, here or further up.
         self._wanting = {
@@ -60,7 +81,6 @@ class Audience:
         self._on_dropped(observer)
         # One line: what an observer does wrong, it may do with each event of each run.
         name = getattr(observer, "__qualname__", type(observer).__qualname__)
-        what = type(event).__name__
         logger.error(
             "the observer %s raised %s at %s, and is told no more", name, describe_error(error), what
         )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
-from asyncgraph._graph.node import NO_KWARGS
+from asyncgraph._graph.node import NO_KWARGS, key_of
 from asyncgraph._runtime.deadline import within_timeout
 from asyncgraph._runtime.lanes import COROUTINE
 from asyncgraph._runtime.owner import Owner
@@ -128,6 +128,8 @@ class Coroutines:
                     return
                 runner.began = began = time.monotonic()
                 runner.task, function, args, kwargs = call
+                if owner.recorder is not None:  # else `get_name` tells, to whoever asks in this process
+                    runner.set_name(key_of(owner.nodes[runner.task]))
                 del call
                 try:
                     value, error = await function(*args, **kwargs), None
@@ -211,6 +213,18 @@ class Coroutines:
         """The keys of the nodes that are being computed."""
         return [runner.get_name() for runner in self.runners if runner.task is not None]
 
+    def task_on_loop(self) -> int | None:
+        """The task that the loop is in; for those who look."""
+        for runner in self.runners.copy():
+            if runner.task is not None and _coroutine_of(runner).cr_running:
+                return runner.task
+        return None
+
+    def has(self, task: int) -> bool:
+        """Whether a runner has the task, or is to have it, because its call has given a coroutine."""
+        is_made = any(made == task for made, *_ in self.made.copy())
+        return is_made or any(runner.task == task for runner in self.runners.copy())
+
     def sightings(self) -> list[Sighting]:
         """Where the nodes are that runners have, or are to have."""
         nodes, now = self._owner.nodes, time.monotonic()
@@ -259,12 +273,15 @@ class Coroutines:
         while not owner.is_stopping:
             if self.made:
                 made, function, args, kwargs = self.made.popleft()
-                return made, within_timeout(owner.nodes[made], function), args, kwargs
+                call = self._around(made, function)
+                return made, within_timeout(owner.nodes[made], call), args, kwargs
             task = owner.take(COROUTINE)
             if task is None:
                 break
             node = owner.nodes[task]
             call = node._function.call
+            if owner.recorder is not None:
+                call = self._around(task, call)
             if node._function.is_special:
                 call = within_timeout(node, call)
             if not node._dependencies:
@@ -274,6 +291,11 @@ class Coroutines:
                 _, args, kwargs = prepared
                 return task, call, args, kwargs
         return None
+
+    def _around(self, task: int, call: Callable[..., Any]) -> Callable[..., Any]:
+        """What is to be called in place of `call`."""
+        recorder = self._owner.recorder
+        return call if recorder is None else recorder.around(task, call, is_awaited=True)
 
 
 def _coroutine_of(runner: Runner) -> Any:

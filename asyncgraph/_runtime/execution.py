@@ -306,6 +306,31 @@ class Execution:
         parts = self._coroutines, self._threads, self._processes, self._named, self._resources, self._way
         return [each for part in parts if part is not None for each in part.sightings()]
 
+    def task_on_loop(self) -> int | None:
+        """The task that the loop is in itself at this moment, if it is in one."""
+        parts = self._coroutines, self._resources
+        for part in parts:
+            task = None if part is None else part.task_on_loop()
+            if task is not None:
+                return task
+        return self._inline_task() if self.is_scheduled else None
+
+    def _inline_task(self) -> int | None:
+        """The task of an inline call that is going on: of those that run, nobody else has it."""
+        scheduler, task = self.scheduler, -1
+        while True:
+            try:
+                task = scheduler.state.index(RUNNING, task + 1)
+            except ValueError:
+                return None
+            if scheduler.lanes[task] == INLINE and not self._coroutines.has(task):
+                return task
+
+    def task_in(self, thread: int) -> int | None:
+        """The task that a thread, which is named by its identifier, is in."""
+        seen = (each.task for each in self.sightings() if each.thread == thread)
+        return next(seen, None)
+
     def holdings(self) -> list[Holding]:
         """The resources that are open."""
         return [] if self._resources is None else self._resources.holdings()
@@ -313,6 +338,11 @@ class Execution:
     def begun_elsewhere(self) -> Iterable[tuple[int, float, str]]:
         """The process calls that have begun, as far as has been heard: each with since when, and where."""
         return () if self._processes is None else self._processes.begun()
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether its nodes are those of the plan, in their order, and not yet those that were asked for."""
+        return self.is_scheduled or self._way is not None
 
     def begun_straight(self) -> tuple[int, list[int]]:
         """How many nodes, the first ones, have been begun on the straight way, and which of them run."""
@@ -727,7 +757,8 @@ class Execution:
         self, task: int, function: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> tuple[Any, BaseException | None]:
         try:
-            return self.context.copy().run(function.call, *args, **kwargs), None
+            call = function.call if self.recorder is None else self.recorder.around(task, function.call)
+            return self.context.copy().run(call, *args, **kwargs), None
         except BaseException as error:
             if has_stopped(error, self):
                 return None, without_own_frames(error)

@@ -206,14 +206,15 @@ class Processes:
                 return False
             self._units += _SLOT
         try:
-            shipped = self._shipped.get(function) or self._ship(function)
+            shipped = self._shipped_for(first)
             context = self._ship_context() if self._variables else None
         except Exception as error:
             self._fail(first, error, hold=hold)
             return True
         job = _Job(self, shipped, seconds, units)
         job.context = context
-        self._fill_job(job, function, self._units // units if units < _SLOT else 1, jobs, slice_, hold=hold)
+        goes_alone = units >= _SLOT or self._surrounds
+        self._fill_job(job, function, 1 if goes_alone else self._units // units, jobs, slice_, hold=hold)
         return True
 
     def _fill_job(
@@ -291,6 +292,18 @@ class Processes:
         while self._units >= _SLOT:
             self._units -= _SLOT
             self._owner.give_back(PROCESS)
+
+    @property
+    def _surrounds(self) -> bool:
+        """Whether something is put around each call, which is another for each."""
+        return self._owner.recorder is not None and self._owner.recorder.surrounds
+
+    def _shipped_for(self, task: int) -> Shipped:
+        """What is called for a task."""
+        function, recorder = self._owner.nodes[task]._function, self._owner.recorder
+        if recorder is not None and recorder.surrounds:
+            return Shipped(recorder.around(task, function.call), None, function.durations)
+        return self._shipped.get(function) or self._ship(function)
 
     def _ship(self, function: Function) -> Shipped:
         shipped = self._executor.shipping.ship(function.call, function.durations)
@@ -400,7 +413,7 @@ class Processes:
         node = self._owner.nodes[task]
         function = node._function
         try:
-            shipped = self._shipped.get(function) or self._ship(function)
+            shipped = self._shipped_for(task)
             args, kwargs = resolve_in_order(node, [PREVIOUS])
             (packed, *_) = self._pack(shipped, args, kwargs)
         except Exception:  # it fails in its turn, with whatever is known then

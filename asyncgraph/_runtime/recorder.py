@@ -34,6 +34,7 @@ from asyncgraph._runtime.teller import (
     Entry,
     Teller,
 )
+from asyncgraph.observe.around import made_within
 
 if TYPE_CHECKING:
     from asyncgraph._runtime.execution import Execution
@@ -48,6 +49,9 @@ _PAUSE = 0.02
 _PORTION = 500
 _MANY = 1000
 
+# Kinds of nodes that nothing is put around: nothing of the user's is called.
+_NOT_CALLED = ("data", "choice")
+
 
 class Recorder:
     """Notes what an execution does, and tells its observers.
@@ -55,10 +59,14 @@ class Recorder:
     Args:
         audience: Who they are.
         loop: The loop of the execution.
+
+    Attributes:
+        surrounds: Whether somebody puts something around calls, so that each has to be made by itself.
     """
 
     def __init__(self, audience: Audience, loop: asyncio.AbstractEventLoop) -> None:
         self._audience = audience
+        self.surrounds = audience.surrounds
         self._loop = loop
         self._log: deque[Entry] = deque()
         self._timer: asyncio.Handle | None = None
@@ -67,9 +75,12 @@ class Recorder:
         # The tasks that are to be run, as far as is known before anything begins.
         self._open: Iterable[int] = ()
         self._look: Callable[[], Iterable[tuple[int, float, str]]]
+        self._view: View
+        self._execution: Execution | None = None
 
     def begin(self, view: View, execution: Execution) -> None:
         """From now on there are a run, and an execution of it, to tell of."""
+        self._view, self._execution = view, execution
         self._teller = Teller(self._audience.tell, self._audience.wanted, view, execution)
         self._look = execution.begun_elsewhere
         self._arm()
@@ -135,9 +146,28 @@ class Recorder:
         """The call of a task begins now, as far as is known."""
         self._log.append((BEGAN, time.perf_counter(), task, worker, None))
 
-    def timing(self, task: int) -> Timing:
-        """What notes, in a thread, when the call of a task begins and ends."""
-        return Timing(self._log, task)
+    def timing(self, task: int, call: Callable[..., Any] | None = None) -> Timing:
+        """What notes, in a thread, when the call of a task begins and ends; and what is called there."""
+        return Timing(self._log, task, None if call is None else self.around(task, call))
+
+    def around(self, task: int, call: Callable[..., Any], *, is_awaited: bool = False) -> Callable[..., Any]:
+        """What is to be called in place of `call`, which is for a task; to be asked on the loop.
+
+        Args:
+            task: The task.
+            call: The call.
+            is_awaited: Whether that gives something to await.
+        """
+        execution, teller = self._execution, self._teller
+        if not self.surrounds or execution is None or teller is None:
+            return call
+        info = teller.describe(task, execution.nodes[task], execution.scheduler.dependencies[task])
+        if info.kind in _NOT_CALLED:
+            return call
+        innermost = call
+        for manager in self._audience.around(self._view, info, call):
+            innermost = made_within(manager, info.key, innermost, is_awaited=is_awaited)
+        return innermost
 
     def took(self, task: int, began: float, ended: float, worker: str) -> None:
         """The call of a task began and ended then, in a worker process."""
@@ -156,7 +186,7 @@ class Recorder:
         if self._timer is not None:
             self._timer.cancel()
         self._log.clear()
-        self._teller = None
+        self._teller = self._execution = None
 
     def _arm(self) -> None:
         # An empty context: a timer would keep the context of whoever happened to begin the run.
@@ -188,7 +218,7 @@ class Recorder:
                 teller.tell(log.popleft())
         except Exception:
             # A fault of ours must not harm the run.
-            logger.exception("asyncgraph failed to tell observers of a run; please report this")
+            logger.exception("asyncgraph failed to tell observers of %r; please report this", self._view)
             log.clear()
             self.close()
         finally:
@@ -196,13 +226,18 @@ class Recorder:
 
 
 class Timing:
-    """Notes when the call of a task begins and ends, in the thread that makes it."""
+    """Notes when the call of a task begins and ends, in the thread that makes it.
 
-    __slots__ = ("_log", "_task")
+    Attributes:
+        call: What is to be called, if that is not the function itself.
+    """
 
-    def __init__(self, log: deque[Entry], task: int) -> None:
+    __slots__ = ("_log", "_task", "call")
+
+    def __init__(self, log: deque[Entry], task: int, call: Callable[..., Any] | None) -> None:
         self._log = log
         self._task = task
+        self.call = call
 
     def began(self) -> None:
         """It begins now, in this thread."""

@@ -261,6 +261,13 @@ class Resources:
             if not keeper.is_open
         ]
 
+    def task_on_loop(self) -> int | None:
+        """The resource that the loop is opening or closing; for those who look."""
+        for task, keeper in self._keepers.copy().items():
+            if keeper.is_at_work():
+                return task
+        return None
+
     def holdings(self) -> list[Holding]:
         """What is open, or is being closed."""
         nodes, now = self._owner.nodes, time.monotonic()
@@ -342,6 +349,11 @@ class Keeper(asyncio.Task[None]):
         self.was_shut_down = self.was_shut_down or not self.get_loop().is_running()
         return super().cancel(msg) if self._has_begun else True
 
+    def is_at_work(self) -> bool:
+        """Whether the loop is in it."""
+        coroutine: Any = self.get_coro()
+        return bool(coroutine.cr_running)
+
     def silence(self) -> None:
         """Do not complain when the task is destroyed before its end: its loop is gone."""
         self._log_destroy_pending = False
@@ -360,7 +372,10 @@ class Keeper(asyncio.Task[None]):
             if self._was_cancelled:
                 raise asyncio.CancelledError
             function, args, kwargs = prepared
-            manager, value = await entered(function.call, args, kwargs)
+            enter = entered
+            if owner.recorder is not None:
+                enter = owner.recorder.around(self.task, entered, is_awaited=True)
+            manager, value = await enter(function.call, args, kwargs)
         except GeneratorExit:
             owner.abandon()  # it is being thrown away: its loop is gone
             raise

@@ -411,10 +411,12 @@ class Run(Generic[T_co]):
 
         is_cancelled = isinstance(error, asyncio.CancelledError)
         state = "finished" if error is None else "cancelled" if is_cancelled else "failed"
-        self._view.end()
         told = None if is_cancelled else error
-        self._audience.tell(RunFinished(self._view, time.perf_counter(), state, told))
-        self._audience = None
+        try:
+            self._audience.tell(RunFinished(self._view, time.perf_counter(), state, told))
+        finally:
+            self._view.end()
+            self._audience = None
 
     # -- the end
 

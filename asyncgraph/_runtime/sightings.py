@@ -31,9 +31,10 @@ class Sighting:
         has_begun: Whether its function has been called, and has not returned, as far as is known.
         seconds: For how long that has been going on; None if that is not known.
         locate: Finds the line that the call is at, if that can be known.
+        thread: The identifier of the thread that the call is in, if it is in one of its own.
     """
 
-    __slots__ = ("has_begun", "locate", "node", "seconds", "task", "where")
+    __slots__ = ("has_begun", "locate", "node", "seconds", "task", "thread", "where")
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class Sighting:
         has_begun: bool = True,
         seconds: float | None = None,
         locate: _Locate | None = None,
+        thread: int | None = None,
     ) -> None:
         self.task = task
         self.node = node
@@ -51,6 +53,7 @@ class Sighting:
         self.has_begun = has_begun
         self.seconds = seconds
         self.locate: _Locate = locate or _nowhere
+        self.thread = thread
 
 
 def handed_over(task: int, node: Node[Any], where: str) -> Sighting:
@@ -65,7 +68,8 @@ def in_thread(
     if thread is None:
         return handed_over(task, node, "for a thread")
     where = f"in thread {thread.name}{more}"
-    return Sighting(task, node, where, seconds=seconds, locate=partial(_place_in, thread.ident))
+    locate = partial(_place_in, thread.ident)
+    return Sighting(task, node, where, seconds=seconds, locate=locate, thread=thread.ident)
 
 
 def _place_in(thread: int | None, stacks: Stacks) -> Site | None:

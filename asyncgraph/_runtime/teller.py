@@ -107,6 +107,10 @@ class Teller:
         else:
             self._tell(NodeCached(self._view, when, self._info(task), one))
 
+    def describe(self, task: int, node: Node[Any], dependencies: tuple[int, ...]) -> NodeInfo:
+        """What observers are told of a node, before they are told of it."""
+        return self._made.describe(task, node, dependencies)
+
     def has_begun(self, task: int, since: float, worker: str) -> None:
         """A call that goes on elsewhere has begun then, as far as has been heard."""
         call = self._calls.get(task)

@@ -212,10 +212,10 @@ class Threads:
         self._window = kind(context, self._call_loop, closes_on_failure=closes)
         return self._window
 
-    def _timing(self, task: int) -> Timing | None:
+    def _timing(self, task: int, call: Callable[..., Any] | None = None) -> Timing | None:
         """What notes when the call of a task begins and ends, if anybody wants to know."""
         recorder = self._owner.recorder
-        return None if recorder is None else recorder.timing(task)
+        return None if recorder is None else recorder.timing(task, call)
 
     def _feed(self, slice_: Slice) -> tuple[bool, bool]:
         """Let tasks enter, or go to a thread alone, the lowest rank first, while there is room and time.
@@ -229,6 +229,8 @@ class Threads:
         room = room_for(len(self._shifts) + owner.lanes[THREAD].slots.free)
         lookahead = self._look_ahead_anew() if jobs and self._lookahead is None else self._lookahead
         hold = owner.holds_producers(THREAD)
+        # What observers put something around goes alone: they are asked on the loop, for each call.
+        go_alone = owner.recorder is not None and owner.recorder.surrounds
         has_begun = False
         while self._seconds < room and len(jobs) < _MOST and not owner.is_stopping:
             task = first(THREAD, hold_producers=hold)
@@ -238,7 +240,7 @@ class Threads:
             ahead = None if lookahead is None else lookahead.first()
             if lookahead is not None and ahead is not None and (task is None or rank(ahead) < rank(task)):
                 lookahead.skip()
-                seconds = seconds_in_window(nodes[ahead]._function)
+                seconds = None if go_alone else seconds_in_window(nodes[ahead]._function)
                 if seconds is None:
                     continue
                 scheduler.take_ahead(ahead)
@@ -246,7 +248,7 @@ class Threads:
             elif task is None or not (self._has_spare_slot or self._shifts or self._has_claimed_spare()):
                 return has_begun, False
             else:
-                seconds = seconds_in_window(nodes[task]._function)
+                seconds = None if go_alone else seconds_in_window(nodes[task]._function)
                 if seconds is not None:
                     scheduler.take(THREAD, hold_producers=hold)
                     self._enter(task, seconds)
@@ -344,9 +346,10 @@ class Threads:
                 if function.is_dynamic and is_async(args[0]):
                     self._coroutines.add(task, args[0], args[1:], kwargs)
                 elif is_watched(function):
-                    call = Watched(owner.nodes[task], prepared, owner, self._timing(task))
+                    call = Watched(owner.nodes[task], prepared, owner, self._timing(task, function.call))
                 else:
-                    call = Alone(owner.nodes[task], prepared, owner.context.copy(), self._timing(task))
+                    timing = self._timing(task, function.call)
+                    call = Alone(owner.nodes[task], prepared, owner.context.copy(), timing)
         finally:
             if call is None:
                 owner.give_back(THREAD)

@@ -114,11 +114,13 @@ class Watched:
             return
         context, self._context = self._context, None  # which leads back to this
         assert context is not None, "a call is made once"
+        call = function.call
         if self._timing is not None:
+            call = self._timing.call or call
             self._timing.began()
         self._began = began = time.monotonic()
         try:
-            self.outcomes.append((context.run(function.call, *args, **kwargs), None))
+            self.outcomes.append((context.run(call, *args, **kwargs), None))
         except BaseException as error:
             self.outcomes.append((None, failure_in_thread(error, self._key, context)))
         function.durations.add(time.monotonic() - began)
@@ -126,7 +128,7 @@ class Watched:
             self._timing.ended()
         if self._is_abandoned:
             self._drop_late()
-        del self, context, args, kwargs  # see `Window.work`
+        del self, call, context, args, kwargs  # see `Window.work`
 
     # -- on the loop
 

@@ -501,17 +501,19 @@ class Alone:
         assert self._prepared is not None
         function, args, kwargs = self._prepared
         self._prepared = None
+        call = function.call
         if self._timing is not None:
+            call = self._timing.call or call
             self._timing.began()
         self._began = began = time.perf_counter()
         try:
-            self.outcomes.append((self._context.run(function.call, *args, **kwargs), None))
+            self.outcomes.append((self._context.run(call, *args, **kwargs), None))
         except BaseException as error:
             self.outcomes.append((None, failure_in_thread(error, key_of(self.node), self._context)))
         function.durations.add(time.perf_counter() - began)
         if self._timing is not None:
             self._timing.ended()
-        del self, args, kwargs  # see `Window.work`
+        del self, call, args, kwargs  # see `Window.work`
 
     def seconds(self) -> float | None:
         """For how long the call has been going on; None before it has begun."""

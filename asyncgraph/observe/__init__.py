@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from asyncgraph.observe._dashboard import Dashboard, dashboard, serving
+    from asyncgraph.observe.around import Surrounding
+    from asyncgraph.observe.drawing.model import Mark
+    from asyncgraph.observe.drawing.picture import Picture
     from asyncgraph.observe.events import (
         NODE_EVENTS,
         Event,
@@ -26,13 +30,32 @@ if TYPE_CHECKING:
         WorkerLost,
         WorkerStarted,
     )
+    from asyncgraph.observe.logs import Logs
+    from asyncgraph.observe.loop_guard import LoopGuard, Stall
     from asyncgraph.observe.observer import Observer, observing
+    from asyncgraph.observe.opentelemetry import OpenTelemetry
+    from asyncgraph.observe.progress import ProgressBar
+    from asyncgraph.observe.recorded import (
+        RecordedCall,
+        RecordedFailure,
+        RecordedGrowth,
+        RecordedNode,
+        RecordedRun,
+        RecordedWorker,
+    )
+    from asyncgraph.observe.recording import Recording
+    from asyncgraph.observe.report.report import Report
     from asyncgraph.observe.statistics import Statistics
+    from asyncgraph.observe.trace import Trace
 
 __all__ = [
     "NODE_EVENTS",
+    "Dashboard",
     "Event",
     "FunctionProgress",
+    "Logs",
+    "LoopGuard",
+    "Mark",
     "NodeCached",
     "NodeCancelled",
     "NodeExpanded",
@@ -46,20 +69,56 @@ __all__ = [
     "NodesAdded",
     "ObservedRun",
     "Observer",
+    "OpenTelemetry",
+    "Picture",
+    "ProgressBar",
+    "RecordedCall",
+    "RecordedFailure",
+    "RecordedGrowth",
+    "RecordedNode",
+    "RecordedRun",
+    "RecordedWorker",
+    "Recording",
+    "Report",
     "RunFinished",
     "RunStarted",
+    "Stall",
     "Statistics",
+    "Surrounding",
+    "Trace",
     "WorkerLost",
     "WorkerStarted",
+    "dashboard",
     "observing",
+    "serving",
 ]
 
 # Where each name is, if that is not `events`. Names are looked up when they are first used: who wants a
 # progress bar need not import the dashboard.
 _MODULES = {
+    "Dashboard": "_dashboard",
+    "Logs": "logs",
+    "LoopGuard": "loop_guard",
+    "Mark": "drawing.model",
     "Observer": "observer",
+    "OpenTelemetry": "opentelemetry",
+    "Picture": "drawing.picture",
+    "ProgressBar": "progress",
+    "RecordedCall": "recorded",
+    "RecordedFailure": "recorded",
+    "RecordedGrowth": "recorded",
+    "RecordedNode": "recorded",
+    "RecordedRun": "recorded",
+    "RecordedWorker": "recorded",
+    "Recording": "recording",
+    "Report": "report.report",
+    "Stall": "loop_guard",
     "Statistics": "statistics",
+    "Surrounding": "around",
+    "Trace": "trace",
+    "dashboard": "_dashboard",
     "observing": "observer",
+    "serving": "_dashboard",
 }
 
 

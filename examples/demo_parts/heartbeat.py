@@ -1,18 +1,13 @@
-"""A heartbeat, which shows whether the event loop serves others while a graph runs, and a progress line."""
+"""A heartbeat, which shows whether the event loop serves others while a graph runs."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
-
-from asyncgraph import Run
 
 BEAT = 0.005
-REFRESH = 0.1
 
 
 @dataclass
@@ -40,15 +35,3 @@ async def heartbeat() -> AsyncIterator[Heartbeat]:
     finally:
         beating.cancel()
         await asyncio.wait([beating])
-
-
-async def show_progress(run: Run[Any]) -> None:
-    """Keep a line about the run up to date until it is over, where there is a terminal to show it."""
-    if not sys.stdout.isatty():
-        return
-    while not run.done():
-        now = run.statistics()
-        line = f"{now.finished:,} of {now.nodes:,} nodes finished, {now.running} running"
-        print(f"\r{line}\x1b[K", end="", flush=True)
-        await asyncio.sleep(REFRESH)
-    print("\r\x1b[K", end="", flush=True)

@@ -6,6 +6,7 @@ import json
 import sys
 import traceback
 from collections import Counter
+from pathlib import Path
 
 from demo_parts.heartbeat import Heartbeat
 from demo_parts.survey import Survey
@@ -30,6 +31,14 @@ def print_errors(*errors: Exception) -> None:
     for error in errors:
         traceback.print_exception(error, file=sys.stdout)
         print()
+
+
+def print_files(folder: Path) -> None:
+    print(f"To look at, in {folder}:")
+    print("  graph.svg    the graph, colored by how long its calls took")
+    print("  report.html  where the time went, for a browser")
+    print("  trace.json   what ran when and where, for https://ui.perfetto.dev")
+    print("  survey.json  what was found")
 
 
 def print_comparison(seconds: float, heart: Heartbeat, seconds_before: float, *, is_same: bool) -> None:

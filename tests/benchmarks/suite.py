@@ -15,6 +15,7 @@ from tests.benchmarks import (
     pool,
     pool_data,
     pool_mix,
+    progress,
     scale,
     suspended,
 )
@@ -33,5 +34,6 @@ BENCHMARKS = [
     *pool.BENCHMARKS,
     *pool_mix.BENCHMARKS,
     *pool_data.BENCHMARKS,
+    *progress.BENCHMARKS,
     *chaos.BENCHMARKS,
 ]

@@ -21,6 +21,7 @@ from tests.benchmarks import (
     pool,
     pool_data,
     pool_mix,
+    progress,
     scale,
     suspended,
 )
@@ -52,7 +53,7 @@ def test_a_contender_does_its_work(contender):
 
 
 @pytest.mark.parametrize(
-    "rows", [loop_stall.rows, scale.growth, scale.shapes], ids=lambda each: each.__name__
+    "rows", [loop_stall.rows, progress.rows, scale.growth, scale.shapes], ids=lambda each: each.__name__
 )
 def test_what_is_measured_of_us_alone_gives_rows(rows):
     """Each has a label of its own and as many figures as rounds."""

@@ -13,7 +13,7 @@ pytest.importorskip("distributed")
 from distributed import Client
 from distributed.utils import _offload_executor
 
-from tests.clusters.cluster import WORKERS, cluster
+from tests.clusters.cluster import cluster
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +30,7 @@ def address() -> Iterator[str]:
 async def client(address: str) -> AsyncIterator[Client]:
     """Connect to the cluster from the test's own loop; nothing may be left on it afterwards."""
     async with Client(address, asynchronous=True, set_as_default=False) as client:
-        await client.wait_for_workers(WORKERS)
+        await client.wait_for_workers(1)
         yield client
         if client.status == "running":
             await nothing_is_left(client)

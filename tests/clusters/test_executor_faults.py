@@ -22,9 +22,12 @@ from asyncgraph.errors import (
     SerializationError,
     WorkerCrashedError,
 )
-from tests.clusters.cluster import WORKERS, cluster
+from tests.clusters.cluster import cluster
 from tests.clusters.conftest import nothing_is_left
 from tests.clusters.gates import Gate
+
+# What takes long is tried on one loop.
+ONE_LOOP = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
 
 @delayed(executor="process")
@@ -138,63 +141,6 @@ async def test_a_timeout(runtime, client, began, gate):
     assert not client.futures
 
 
-async def test_a_worker_that_dies_of_a_call(runtime, client, tmp_path):
-    """Dask begins it again, and its value is as if nothing had been."""
-    path = tmp_path / "died"
-
-    @delayed(executor="process")
-    def die_once() -> str:
-        if not path.exists():
-            path.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return "alive"
-
-    assert await die_once() == "alive"
-    await client.wait_for_workers(WORKERS)
-
-
-async def test_a_value_that_dies_with_its_worker(runtime, client, began, gate):
-    """What stayed on a worker is computed again elsewhere for those that need it."""
-
-    @delayed(executor="process")
-    def make() -> dict[str, int]:
-        return {"pid": os.getpid()}
-
-    @delayed(executor="process")
-    def use(value: dict[str, int], *needs: Any) -> bool:
-        return value["pid"] > 0
-
-    made = make()
-    run = start(use(made, wait(began, gate)))
-    await began.opened()
-    gate.open(2)
-    assert await run is True
-
-
-async def test_a_call_that_no_worker_survives(runtime, client):
-    """Dask gives up, which is told in our words, with its own error as the cause."""
-    with pytest.raises(WorkerCrashedError) as caught:
-        await delayed(lambda: os.kill(os.getpid(), signal.SIGKILL), name="deadly", executor="process")()
-    assert str(caught.value).startswith(
-        "deadly-1 was running on Dask workers each time that one of them died: 2 in all, the last one at tcp://"
-    )
-    assert type(caught.value.__cause__).__name__ == "KilledWorker"
-    assert "deadly-1 (deadly) failed, process executor" in caught.value.__notes__[0]
-    await client.wait_for_workers(WORKERS)
-
-
-async def test_the_scheduler_is_gone(address, began, gate):
-    """Nothing hangs: what was running is lost, and so is what comes later."""
-    with cluster(1) as (own, process):
-        async with Client(own, asynchronous=True, set_as_default=False, timeout=1) as client:
-            async with Runtime(executors={"process": DaskExecutor(client)}):
-                run = start(wait(began, gate))
-                await began.opened()
-                process.kill()
-                with pytest.raises(WorkerCrashedError, match="wait-[0-9]+ was lost by the Dask cluster: scheduler-conn"):
-                    await run
-
-
 async def test_a_client_that_is_closed_too_early(client, began, gate):
     """What was running is lost, and what comes later does not begin."""
     async with Runtime(executors={"process": DaskExecutor(client)}):
@@ -218,18 +164,6 @@ async def test_a_plain_client_that_is_closed_too_early(address, began, gate):
             await run
         with pytest.raises(RuntimeClosedError):
             await add(1, 2)
-
-
-async def test_a_restarted_cluster(runtime, client, began, gate):
-    """What was running is lost, and it says why; what comes later runs."""
-    run = start(wait(began, gate))
-    await began.opened()
-    gate.open(2)
-    await client.restart()
-    with pytest.raises(WorkerCrashedError, match="scheduler-restart"):
-        await run
-    assert await add(1, 2) == 3
-    await client.wait_for_workers(WORKERS)
 
 
 async def test_an_argument_that_does_not_pickle(runtime):
@@ -390,3 +324,77 @@ def _packed(call: Any) -> Any:
     from asyncgraph.executors.packing import pack
 
     return pack(call)[0]
+
+
+# -- what ends workers, and takes long; last, because the cluster may be without one for a while
+
+
+@ONE_LOOP
+async def test_a_worker_that_dies_of_a_call(runtime, client, tmp_path):
+    """Dask begins it again, and its value is as if nothing had been."""
+    path = tmp_path / "died"
+
+    @delayed(executor="process")
+    def die_once() -> str:
+        if not path.exists():
+            path.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "alive"
+
+    assert await die_once() == "alive"
+
+
+@ONE_LOOP
+async def test_a_value_that_dies_with_its_worker(runtime, client, began, gate):
+    """What stayed on a worker is computed again elsewhere for those that need it."""
+
+    @delayed(executor="process")
+    def make() -> dict[str, int]:
+        return {"pid": os.getpid()}
+
+    @delayed(executor="process")
+    def use(value: dict[str, int], *needs: Any) -> bool:
+        return value["pid"] > 0
+
+    made = make()
+    run = start(use(made, wait(began, gate)))
+    await began.opened()
+    gate.open(2)
+    assert await run is True
+
+
+@ONE_LOOP
+async def test_a_call_that_no_worker_survives(runtime, client):
+    """Dask gives up, which is told in our words, with its own error as the cause."""
+    with pytest.raises(WorkerCrashedError) as caught:
+        await delayed(lambda: os.kill(os.getpid(), signal.SIGKILL), name="deadly", executor="process")()
+    assert str(caught.value).startswith(
+        "deadly-1 was running on Dask workers each time that one of them died: 2 in all, the last one at tcp://"
+    )
+    assert type(caught.value.__cause__).__name__ == "KilledWorker"
+    assert "deadly-1 (deadly) failed, process executor" in caught.value.__notes__[0]
+
+
+@ONE_LOOP
+async def test_the_scheduler_is_gone(address, began, gate):
+    """Nothing hangs: what was running is lost, and so is what comes later."""
+    with cluster(1) as (own, process):
+        async with Client(own, asynchronous=True, set_as_default=False, timeout=1) as client:
+            async with Runtime(executors={"process": DaskExecutor(client)}):
+                run = start(wait(began, gate))
+                await began.opened()
+                process.kill()
+                with pytest.raises(WorkerCrashedError, match="wait-[0-9]+ was lost by the Dask cluster: scheduler-conn"):
+                    await run
+
+
+@ONE_LOOP
+async def test_a_restarted_cluster(runtime, client, began, gate):
+    """What was running is lost, and it says why; what comes later runs."""
+    run = start(wait(began, gate))
+    await began.opened()
+    gate.open(2)
+    await client.restart()
+    with pytest.raises(WorkerCrashedError, match="scheduler-restart"):
+        await run
+    assert await add(1, 2) == 3

@@ -27,5 +27,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 def output_of(*words: str) -> str:
     """Run a command that must succeed, without a word on its standard error; return what it printed."""
     process = run(*words)
-    assert (process.returncode, process.stderr) == (0, ""), process.stdout + process.stderr
+    # In its debug mode asyncio times each turn: on a busy machine some take longer than it likes.
+    complaints = [line for line in process.stderr.splitlines() if not line.startswith("Executing <")]
+    assert (process.returncode, complaints) == (0, []), process.stdout + process.stderr
     return process.stdout

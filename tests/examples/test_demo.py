@@ -62,7 +62,7 @@ def test_what_it_finds(output):
 
 def test_both_errors_read_as_themselves(output):
     """The missing file and the broken one are printed with the frames where they failed, and no others."""
-    folders, numbers = r'(?<=[ "])/\S*/', r"(line |\.py:|0\.1:)\d+"
+    folders, numbers = r'(?<=[ "])/\S*/', r"(line |\.py:|0\.1:|download-|parse-)\d+"
     errors = re.sub(numbers, r"\1N", re.sub(folders, "", output[output.index("Traceback") :]))
     missing, broken = errors.split("\n\n")[:2]
     assert missing.splitlines() == [
@@ -70,7 +70,7 @@ def test_both_errors_read_as_themselves(output):
         '  File "demo.py", line N, in download',
         "    raise DownloadError(code, url)",
         "DownloadError: HTTP status 404 for http://127.0.0.1:N/planted/missing.py",
-        "asyncgraph: node download-61 (download) failed, loop executor, attempt 1",
+        "asyncgraph: node download-N (download) failed, loop executor, attempt 1",
         "  built at:  demo.py:N, in build",
     ]
     assert [line for line in broken.splitlines() if line.startswith("  File")] == [
@@ -81,7 +81,7 @@ def test_both_errors_read_as_themselves(output):
     ]
     assert broken.splitlines()[-3:] == [
         "SyntaxError: invalid syntax",
-        "asyncgraph: node parse-61 (parse) failed, process executor, attempt 1",
+        "asyncgraph: node parse-N (parse) failed, process executor, attempt 1",
         "  built at:  demo.py:N, in build",
     ]
 
@@ -95,39 +95,47 @@ def test_it_says_how_long_both_ways_took(output):
 
 
 def test_the_figures_are_those_of_the_library(output, saved):
-    """The saved report has the functions and lines that a count of the same files comes to."""
+    """The saved survey has the functions and lines that a count of the same files comes to."""
     from demo_parts.server import library_modules
 
     paths = list(library_modules().values())[:60]
     trees = [ast.parse(path.read_bytes()) for path in paths]
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-    report = json.loads((saved / "report.json").read_text())
-    assert report["functions"] == sum(isinstance(node, kinds) for tree in trees for node in ast.walk(tree))
-    assert report["modules"] == 60
-    assert f"\nSaved {saved / 'report.json'}\nSaved {saved / 'graph.mmd'}\n" in output
+    survey = json.loads((saved / "survey.json").read_text())
+    assert survey["functions"] == sum(isinstance(node, kinds) for tree in trees for node in ast.walk(tree))
+    assert survey["modules"] == 60
 
 
-def test_the_graph_is_one(output, saved):
-    """The saved graph has a download and a parse for each module, and merges that make it one tree."""
-    graph = (saved / "graph.mmd").read_text()
-    assert Counter(re.findall(r'"(\w+)-\d+"', graph)) == {"download": 60, "parse": 60, "merge": 59}
-    assert graph.count(" --> ") == 60 + 2 * 59
+def test_pictures_are_left_in_the_folder(output, saved):
+    """The folder and what is in it are named: the graph, the report and the trace of its run."""
+    assert f"\nTo look at, in {saved}:\n" in output
+    named = re.findall(r"^  (\w+\.\w+) ", output, re.MULTILINE)
+    assert sorted(named) == sorted(path.name for path in saved.iterdir())
+    assert (saved / "graph.svg").read_text().startswith("<svg")
+    assert "download" in (saved / "report.html").read_text()
+    events = json.loads((saved / "trace.json").read_text())["traceEvents"]
+    counts = Counter(event["name"] for event in events if event["ph"] == "X")
+    assert {name: counts[name] for name in ("download", "parse", "merge")} == {
+        "download": 62,
+        "parse": 61,
+        "merge": 59,
+    }
 
 
 def test_a_terminal_sees_the_progress(output):
-    """A terminal is shown how many nodes have finished; anything else gets plain lines."""
+    """A terminal is shown how far the functions are; anything else gets plain lines."""
     assert "\r" not in output
-    with on_a_terminal(*SMALL) as (process, terminal):
+    with on_a_terminal(*SMALL, "--delay", "300") as (process, terminal):
         shown = b"".join(terminal)
     assert process.returncode == 0
-    assert re.search(rb"\r[\d,]+ of 182 nodes finished, \d+ running\x1b\[K", shown)
+    assert re.search(rb"download.*\d+/62", shown)
 
 
 def test_ctrl_c_ends_it():
     """Ctrl-C ends the demo with one line, and its server with it."""
     with on_a_terminal("--delay", "300") as (process, terminal):
         shown = b""
-        while b"nodes finished" not in shown:
+        while b"download" not in shown:
             shown += next(terminal)
         os.killpg(process.pid, signal.SIGINT)
         rest = b"".join(terminal)

@@ -27,8 +27,8 @@ flowchart BT
     n1("inc-2")
     n2("add-1")
     n3("truediv-1")
-    n0 --> n2
-    n1 --> n2
+    n0 -->|"one"| n2
+    n1 -->|"other"| n2
     n2 --> n3
 """
 

@@ -28,7 +28,6 @@ MANY = 100_000
         "__dask_graph__",
         "__fspath__",
         "_repr_html_",
-        "_repr_mimebundle_",
         "_ipython_display_",
         "_ipython_canary_method_should_not_exist_",
         "__next__",
@@ -143,13 +142,13 @@ def test_the_graph_of_a_node():
 
 
 def test_visualize_gives_text():
-    """Mermaid by default, DOT when asked; anything else is an error that says what there is."""
+    """SVG by default, others when asked; anything else is an error that says what there is."""
     node = inc(delayed(1))
-    assert node.visualize() == node.visualize(format="mermaid")
-    assert node.visualize().startswith("flowchart")
-    assert node.visualize(format="dot").startswith("digraph")
-    with pytest.raises(ValueError, match="there is no format 'png': format= is one of 'dot', 'mermaid'"):
-        node.visualize(format="png")
+    assert node.visualize() == node.visualize(format="svg")
+    assert node.visualize().startswith("<svg")
+    assert node.visualize(format="mermaid").startswith("flowchart")
+    with pytest.raises(ValueError, match="there is no format 'gif': format= is one of 'svg', 'html', 'dot'"):
+        node.visualize(format="gif")
 
 
 def test_a_graph_pickles():

@@ -52,7 +52,7 @@ async def running() -> None:
     """What runs nodes takes nodes, and its options by name."""
     await count("a").compute(5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await count("a").compute(timeout="5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    count("a").visualize(format="png")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    count("a").visualize(format="gif")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     run(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     from_graph([1], "x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
