@@ -28,7 +28,7 @@ endif
 
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test lint types docs bench coverage clean
+.PHONY: help demo test lint types docs bench test-ray coverage clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,9 @@ demo: $(VENV)/.base ## run the demonstration (ARGS=... goes to it)
 
 test: $(VENV)/.dev ## run all tests, documents included (ARGS=... goes to pytest)
 	$(BIN)/python -m pytest $(ARGS)
+
+test-ray: $(VENV)/.ray ## run the tests on Ray, which take minutes (ARGS=... goes to pytest)
+	ASYNCGRAPH_TEST_RAY=1 $(BIN)/python -m pytest tests/ray $(ARGS)
 
 lint: $(VENV)/.dev ## check style and formatting
 	$(BIN)/ruff check .
@@ -70,6 +73,11 @@ $(VENV)/.dev: $(VENV)/.made pyproject.toml
 	@echo "Installing asyncgraph and what its tests and checks need into $(VENV)"
 	@$(PIP) install -e '.[dev]'
 	@touch $(VENV)/.base $@
+
+$(VENV)/.ray: $(VENV)/.dev
+	@echo "Installing Ray into $(VENV)"
+	@$(PIP) install -e '.[ray]'
+	@touch $@
 
 $(VENV)/.bench: $(VENV)/.made pyproject.toml
 	@echo "Installing asyncgraph and what its benchmarks need into $(VENV)"

@@ -1,8 +1,8 @@
 """`RayExecutor`: the calls of some nodes go to Ray, while coroutines and threads stay at home.
 
-Ray gets one task for each call. What it needs of results that are in Ray goes as object references. Here it is
-decided how a call becomes a task of Ray's, and what Ray's own errors mean; when that is done, and what comes
-home, is decided in `executors/remote.py`. Importing this does not import Ray.
+Ray gets one task for each call. What it needs of results that are in Ray goes as object references. Here it
+is decided how a call becomes a task of Ray's, and what Ray's own errors mean; when that is done, and what
+comes home, is decided in `executors/remote.py`. Importing this does not import Ray.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ __all__ = ["RayExecutor"]
 # Calls at once: as for Dask.
 _IN_FLIGHT = 1000
 
-_AFTER_TIMEOUT = "it was cancelled in executor {executor}, which interrupts what is Python there, and nothing else"
+_AFTER_TIMEOUT = (
+    "it was cancelled in executor {executor}, which interrupts what is Python there, and nothing else"
+)
 
 # What Ray has options of its own for.
 _OPTIONS = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
@@ -40,13 +42,13 @@ class RayExecutor:
     coroutines and threads stay here.
 
     Results that only other calls in Ray need stay there, as object references. What the loop needs comes home
-    when its call has finished: a value that was asked for, or that a node elsewhere takes, and all of a run that
-    was begun with `start`, which can be asked for them. Arrays among the arguments of a call cannot be written
-    to, as always with Ray.
+    when its call has finished: a value that was asked for, or that a node elsewhere takes, and all of a run
+    that was begun with `start`, which can be asked for them. Arrays among the arguments of a call cannot be
+    written to, as always with Ray.
 
     `retries=` are those of asyncgraph, and `timeout=` counts from when a call is handed over. When a call is
-    cancelled, or late, so is its task (`ray.cancel`). A worker that dies is Ray's to recover: it begins the task
-    again, three times by default, and `WorkerCrashedError` says if that did not help. `priority=`,
+    cancelled, or late, so is its task (`ray.cancel`). A worker that dies is Ray's to recover: it begins the
+    task again, three times by default, and `WorkerCrashedError` says if that did not help. `priority=`,
     `retries_on_crash=` and `isolate=` have no effect. Of `resources=`, "CPU", "GPU" and "memory" (bytes) are
     Ray's own, and all others custom ones.
 
@@ -107,7 +109,8 @@ class _RayEngine:
 
         if not ray.is_initialized():
             raise RuntimeClosedError(
-                "Ray is not running, or was shut down: call ray.init() first, and keep it for as long as the runtime"
+                "Ray is not running, or was shut down: call ray.init() first, and ray.shutdown() after the "
+                "runtime"
             )
 
     async def run(self, call: AwayCall, packed: Packed, handles: Sequence[Any]) -> Any:
@@ -141,8 +144,8 @@ class _RayEngine:
         explained: BaseException
         if isinstance(error, self_made):
             explained = WorkerCrashedError(
-                f"{key} was running on Ray workers that died; Ray begins it no more ({_first_line(error)}). Why "
-                "they died is in their logs (memory, most often)"
+                f"{key} was running on Ray workers that died; Ray begins it no more ({_first_line(error)}). "
+                "Why they died is in their logs (memory, most often)"
             )
         elif isinstance(error, exceptions.ObjectLostError):
             explained = WorkerCrashedError(f"{key} was lost by Ray: {_first_line(error)}")

@@ -1,4 +1,4 @@
-"""What a worker of a cluster calls for a node: the cluster finds it by its name, so asyncgraph is there, too."""
+"""What a worker of a cluster calls for a node: it finds that by its name, so asyncgraph is there, too."""
 
 from __future__ import annotations
 

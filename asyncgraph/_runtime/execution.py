@@ -796,9 +796,12 @@ class Execution:
         if self._preparation is not None:
             self._early.append((task, lane, value, error))
             return
-        if self._named is not None and isinstance(value, Node):
-            if self._named.remotes.bring_for(task, lane, value):
-                return  # it comes back when that is here
+        if (
+            self._named is not None
+            and isinstance(value, Node)
+            and self._named.remotes.bring_for(task, lane, value)
+        ):
+            return  # it comes back when what it needs is here
         if self.recorder is not None:
             self.recorder.outcome(task, value, error)
         if (

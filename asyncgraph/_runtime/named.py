@@ -1,8 +1,8 @@
 """The calls of an execution in executors that the user has given names to.
 
-Each is handed over by itself, with a slot, and comes back with its outcome. When the execution is stopped, what
-has been handed over is taken back. What has begun in an executor of `concurrent.futures`, nobody can stop: it is
-waited for. Clusters are told, and what they have of the execution is let go of.
+Each is handed over by itself, with a slot, and comes back with its outcome. When the execution is stopped,
+what has been handed over is taken back. What has begun in an executor of `concurrent.futures`, nobody can
+stop: it is waited for. Clusters are told, and what they have of the execution is let go of.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The results of an execution that are on clusters: which of them stay there, and which come home.
 
 The result of a call on a cluster that only other calls there need stays there, and a `Remote` has its place
-among the results. One that is needed on the loop as well is brought home, and calls there use what the cluster
-has. What comes to be needed on the loop later, by a node that a function has returned, is brought home before
-that node comes into the graph.
+among the results. One that is needed on the loop as well is brought home, and calls there use what the
+cluster has. What comes to be needed on the loop later, by a node that a function has returned, is brought
+home before that node comes into the graph.
 """
 
 from __future__ import annotations
@@ -133,7 +133,9 @@ class Remotes:
         return [
             each
             for each in needed
-            if each is not None and scheduler.state[each] == FINISHED and type(scheduler.results[each]) is Remote
+            if each is not None
+            and scheduler.state[each] == FINISHED
+            and type(scheduler.results[each]) is Remote
         ]
 
     def _come(self, task: int, source: int, value: Any, error: BaseException | None) -> None:

@@ -41,6 +41,8 @@ from asyncgraph.observe.entered import AnyObserver, entered
 if TYPE_CHECKING:
     from concurrent.futures import Executor as ConcurrentExecutor
 
+    from asyncgraph.executors.remote import RunsCalls
+
 __all__ = [
     "Runtime",
     "Usage",
@@ -94,11 +96,12 @@ class Runtime:
         context: Context variables whose values calls in worker processes are to see, as they were at
             `compute()`; each is at the top level of a module. Calls elsewhere see all variables anyway. A
             value that does not pickle makes these calls fail with SerializationError.
-        executors: Executors of `concurrent.futures`, or whatever has their `submit`, by name: functions with
-            `executor=` that name run there. As many calls are handed over at once as it has workers, as far
-            as it tells (else one). Calls that have begun there cannot be stopped: a run that is cancelled
-            waits for them, and `timeout=`, which counts from when a call is handed over, does so, too. They
-            are the caller's: nobody else shuts them down. "process" replaces the worker processes.
+        executors: Executors of `concurrent.futures`, or whatever has their `submit`, by name, and those of
+            asyncgraph: `DaskExecutor`, `RayExecutor`. Functions with `executor=` that name run there. As many
+            calls are handed over at once as a pool has workers, as far as it tells (else one). Calls that
+            have begun there cannot be stopped: a run that is cancelled waits for them, and `timeout=`, which
+            counts from when a call is handed over, does so, too; clusters do not make it wait. They are the
+            caller's: nobody else shuts them down. "process" replaces the worker processes.
         observers: Who is told of all runs on this runtime, beside those of the runs themselves; see
             `asyncgraph.observe`.
 
@@ -124,7 +127,7 @@ class Runtime:
         max_tasks_per_worker: int | None = None,
         max_worker_memory: int | None = None,
         context: Sequence[contextvars.ContextVar[Any]] = (),
-        executors: Mapping[str, ConcurrentExecutor] | None = None,
+        executors: Mapping[str, ConcurrentExecutor | RunsCalls] | None = None,
         observers: Iterable[AnyObserver] = (),
     ) -> None:
         cores = usable_cores()

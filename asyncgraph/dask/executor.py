@@ -1,8 +1,8 @@
 """`DaskExecutor`: the calls of some nodes go to a Dask cluster, while coroutines and threads stay at home.
 
-Dask gets one task for each call. What it needs of results that are on the cluster goes as futures, so that the
-workers move the data among themselves. Here it is decided how a call becomes a task of Dask's, and what Dask's
-own errors mean; when that is done, and what comes home, is decided in `executors/remote.py`.
+Dask gets one task for each call. What it needs of results that are on the cluster goes as futures, so that
+the workers move the data among themselves. Here it is decided how a call becomes a task of Dask's, and what
+Dask's own errors mean; when that is done, and what comes home, is decided in `executors/remote.py`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DaskExecutor"]
 
-# Calls at once: enough for the workers of a large cluster to have some in line, which is also what clusters that
-# grow by themselves go by; and few enough for the scheduler and this process not to hold all of a large graph.
+# Calls at once: enough for the workers of a large cluster to have some in line, which is also what clusters
+# that grow by themselves go by; and few enough for the scheduler and this process not to hold all of a large
+# graph.
 _IN_FLIGHT = 1000
 
 # Bytes: from this size on the arguments of a call go to a worker ahead of it. Dask's scheduler would have to
@@ -37,7 +38,8 @@ _IN_FLIGHT = 1000
 _LARGE = 1 << 20
 
 _AFTER_TIMEOUT = (
-    "it was cancelled in executor {executor}, and what has begun in a thread of a worker goes on there by itself"
+    "it was cancelled in executor {executor}, and what has begun in a thread of a worker goes on there by "
+    "itself"
 )
 
 
@@ -48,9 +50,9 @@ class DaskExecutor:
     Only these calls go to the cluster; coroutines and threads stay here.
 
     Results that only other calls on the cluster need stay there, as futures, and workers move them among
-    themselves. What the loop needs comes home when its call has finished: a value that was asked for, or that a
-    node elsewhere takes, and all of a run that was begun with `start`, which can be asked for them. What is on
-    the cluster is let go of as soon as nothing needs it any more, also when a run fails or is cancelled.
+    themselves. What the loop needs comes home when its call has finished: a value that was asked for, or that
+    a node elsewhere takes, and all of a run that was begun with `start`, which can be asked for them. What is
+    on the cluster is let go of as soon as nothing needs it any more, also when a run fails or is cancelled.
 
     `retries=` are those of asyncgraph, and `timeout=` counts from when a call is handed over. When a call is
     cancelled, or late, so is its future; Dask begins nothing of it then, but what has begun in a thread of a
@@ -105,7 +107,7 @@ class DaskExecutor:
 class _DaskEngine:
     """Dask, as an `Engine`."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Any) -> None:  # a Client; nearly nothing of it is typed
         self._client = client
         # What is still being sent for calls that have been cancelled meanwhile.
         self._sending: set[asyncio.Task[Any]] = set()
@@ -163,8 +165,12 @@ class _DaskEngine:
         aio_task = self.loop.create_task(_awaited(sending), context=Context())
         self._sending.add(aio_task)
         aio_task.add_done_callback(self._sending.discard)
-        # Not stopped in the middle: nobody would let go of what has arrived then.
-        return await asyncio.shield(aio_task)
+        try:
+            return await asyncio.shield(aio_task)
+        except asyncio.CancelledError:
+            # It is not stopped in the middle: nobody would let go of what has arrived then.
+            aio_task.add_done_callback(_let_go, context=Context())
+            raise
 
     async def fetch(self, handle: Any) -> Held:
         """See `Engine`: gather a result."""
@@ -178,9 +184,9 @@ class _DaskEngine:
         explained: BaseException
         if isinstance(error, KilledWorker):
             explained = WorkerCrashedError(
-                f"{key} was running on Dask workers each time that one of them died: {error.allowed_failures + 1} "
-                f"in all, the last one at {error.last_worker.address}. Dask begins it no more; why they died is "
-                "in their logs (memory, most often). How often it tries is set by "
+                f"{key} was running on Dask workers each time that one of them died: "
+                f"{error.allowed_failures + 1} in all, the last one at {error.last_worker.address}. Dask begins "
+                "it no more; why they died is in their logs (memory, most often). How often it tries is set by "
                 "distributed.scheduler.allowed-failures"
             )
         elif self._client.status in ("closing", "closed"):
@@ -194,7 +200,8 @@ class _DaskEngine:
         elif isinstance(error, ImportError) and (error.name or "").startswith("asyncgraph"):
             explained = SerializationError(
                 f"{key} could not be unpickled on the Dask cluster, where asyncgraph cannot be imported "
-                f"({describe_error(error)}): the same version has to be installed for its scheduler and workers",
+                f"({describe_error(error)}): the same version has to be installed for its scheduler and "
+                "workers",
                 stage="arg-unpickle",
             )
         else:
@@ -213,6 +220,12 @@ class _DaskEngine:
 
 async def _awaited(awaitable: Any) -> Any:
     return await awaitable
+
+
+def _let_go(sent: asyncio.Task[Any]) -> None:
+    """What nobody wants any more has been sent."""
+    if not sent.cancelled() and sent.exception() is None:
+        sent.result().release()
 
 
 def _closed(what: str) -> str:

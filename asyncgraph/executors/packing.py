@@ -1,7 +1,7 @@
 """Calls as they travel to the workers of a cluster: pickled, with places for what the cluster has already.
 
-Large buffers, as those of arrays, travel apart from the pickle, so that a cluster need not copy them. Importing
-this imports cloudpickle: import it on first use.
+Large buffers, as those of arrays, travel apart from the pickle, so that a cluster need not copy them.
+Importing this imports cloudpickle: import it on first use.
 """
 
 from __future__ import annotations

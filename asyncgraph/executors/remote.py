@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from asyncgraph.executors.packing import Packed
     from asyncgraph.executors.travel import Held
 
-__all__ = ["BOTH", "HERE", "THERE", "AwayCall", "Engine", "Remote", "RemoteExecutor"]
+__all__ = ["BOTH", "HERE", "THERE", "AwayCall", "Engine", "Remote", "RemoteExecutor", "RunsCalls"]
 
 HERE, THERE, BOTH = "here", "there", "both"
 """Where a result is needed: on the loop, on the cluster, or both."""
@@ -94,6 +94,22 @@ class Engine(Protocol):
         """End what is still going on in the background."""
 
 
+class RunsCalls(Protocol):
+    """What a user gives to a runtime under a name: an executor of asyncgraph's that is not one of its own.
+
+    Attributes:
+        slots: How many calls it has at once.
+        knows_resources: Whether calls may have `resources=`.
+    """
+
+    slots: int
+    knows_resources: bool
+
+    def bind(self, loop: asyncio.AbstractEventLoop) -> RemoteExecutor:
+        """The executor for the runs of one runtime, on its loop; raises nothing."""
+        ...
+
+
 class RemoteExecutor:
     """Hands calls to an engine, and brings home what is needed here.
 
@@ -156,9 +172,7 @@ class _Errand:
         deliver: Called once, at home.
     """
 
-    def __init__(
-        self, engine: Engine, loop: asyncio.AbstractEventLoop, key: str, deliver: Deliver
-    ) -> None:
+    def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop, key: str, deliver: Deliver) -> None:
         self._engine = engine
         self._loop = loop
         self._key = key
@@ -199,7 +213,9 @@ class _Errand:
         else:
             self._engine.loop.call_soon_threadsafe(step, context=Context())
 
-    def _begin(self, work: Coroutine[Any, Any, Any], then: Callable[[Any, BaseException | None], None]) -> None:
+    def _begin(
+        self, work: Coroutine[Any, Any, Any], then: Callable[[Any, BaseException | None], None]
+    ) -> None:
         """Do the work on the engine's loop, and then something with its outcome at home."""
 
         def begin() -> None:

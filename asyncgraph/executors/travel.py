@@ -33,9 +33,10 @@ _ERROR, _NODE = "error", "node"
 _LONG = 1000
 
 _LACKED = (
-    "asyncgraph: a module that workers lack can be given to them (with Dask by client.upload_file, with Ray by "
-    "runtime_env), or what it defines goes by value: cloudpickle.register_pickle_by_value(module)"
+    "asyncgraph: a module that workers lack can be given to them (with Dask by client.upload_file, with Ray "
+    "by runtime_env), or what it defines goes by value: cloudpickle.register_pickle_by_value(module)"
 )
+
 
 class Held:
     """The result of a call, which stays where it is until it is sent on.

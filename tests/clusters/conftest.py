@@ -19,7 +19,9 @@ from tests.clusters.cluster import cluster
 @pytest.fixture(scope="session")
 def address() -> Iterator[str]:
     """Give the address of a cluster of two worker processes, which all tests share."""
-    _offload_executor.submit(abs, 1).result()  # a thread that Dask keeps for good, and tests would be blamed for
+    _offload_executor.submit(
+        abs, 1
+    ).result()  # a thread that Dask keeps for good, and tests would be blamed for
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with cluster() as (address, _):
         assert address.startswith("tcp://"), "the cluster has not started"
@@ -39,13 +41,8 @@ async def client(address: str) -> AsyncIterator[Client]:
 async def nothing_is_left(client: Client) -> None:
     """Fail unless the cluster lets go of all that it had: it is told of that a little later."""
     async with asyncio.timeout(20):
-        while client.futures or await client.scheduler.who_has() or await _tasks(client):
-            await asyncio.sleep(0)
-
-
-async def _tasks(client: Client) -> int:
-    tasks: int = await client.run_on_scheduler(_count)
-    return tasks
+        while client.futures or await client.scheduler.who_has() or await client.run_on_scheduler(_count):
+            pass
 
 
 def _count(dask_scheduler: object) -> int:

@@ -1,5 +1,7 @@
 """Calls on a Dask cluster, beside coroutines and threads at home."""
 
+# ruff: noqa: D103 - helpers whose names say it
+
 from __future__ import annotations
 
 import asyncio
@@ -131,7 +133,11 @@ async def test_what_only_the_cluster_needs_stays_there(runtime, traffic):
 async def test_what_is_needed_here_and_there(runtime, traffic):
     """A value that comes home goes to other calls on the cluster as a future all the same."""
     data = block(4_000_000)
-    assert await compute(at_home(data), size_of(data), data) == (bytearray(4_000_000), 4_000_000, bytearray(4_000_000))
+    assert await compute(at_home(data), size_of(data), data) == (
+        bytearray(4_000_000),
+        4_000_000,
+        bytearray(4_000_000),
+    )
     assert traffic.gathered.count("block") == 1
     assert [(name, futures) for name, futures, _ in traffic.submitted] == [("block", 0), ("size_of", 1)]
     assert traffic.scattered == 0
@@ -234,7 +240,7 @@ async def test_resources_are_honoured(runtime, client):
     run = start(add.options(resources={"GPU": 2})(1, 2))
     async with asyncio.timeout(20):
         while not (states := await client.run_on_scheduler(_states)):
-            await asyncio.sleep(0)
+            pass
     assert states == ["no-worker"]
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -363,7 +369,10 @@ async def test_a_plain_client(address):
     try:
         async with Runtime(executors={"process": DaskExecutor(client)}):
             data = block(2_000_000)
-            assert await compute(size_of(grow(data)), at_home(size_of(data, bytearray(2_000_000)))) == (4_000_000,) * 2
+            assert (
+                await compute(size_of(grow(data)), at_home(size_of(data, bytearray(2_000_000))))
+                == (4_000_000,) * 2
+            )
             with pytest.raises(ZeroDivisionError):
                 await divide(1, 0)
             run = start(add.options(resources={"GPU": 2})(1, 2))

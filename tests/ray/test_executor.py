@@ -1,4 +1,6 @@
-"""Calls on Ray, beside coroutines and threads at home. `make test-ray` runs these; they take a minute or two."""
+"""Calls on Ray, beside coroutines and threads at home. `make test-ray` runs these, for a minute or two."""
+
+# ruff: noqa: D103 - helpers whose names say it
 
 from __future__ import annotations
 

@@ -252,14 +252,17 @@ async def test_a_returned_node_for_an_unknown_executor():
         (
             {"gpu": 5},
             TypeError,
-            "executors= takes executors of concurrent.futures, which have `submit`; 'gpu' is 5",
+            (
+                "executors= takes executors of concurrent.futures, which have `submit`, and those of "
+                "asyncgraph, as DaskExecutor; 'gpu' is 5"
+            ),
         ),
         (
             {"gpu": ThreadPoolExecutor},
             TypeError,
             (
-                "executors= takes executors of concurrent.futures, which have `submit`; 'gpu' is "
-                "<class 'concurrent.futures.thread.ThreadPoolExecutor'>: call it"
+                "executors= takes executors of concurrent.futures, which have `submit`, and those of "
+                "asyncgraph, as DaskExecutor; 'gpu' is <class 'concurrent.futures.thread.ThreadPoolExecutor'>: call it"
             ),
         ),
     ],
