@@ -57,7 +57,7 @@ def graph(names: list[str]):
 async def main() -> None:
     local = await graph(["dickens", "melville"])
     print(f"here:           {local}")
-    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": 50}
     async with (
         LocalCluster(asynchronous=True, **settings) as cluster,
         Client(cluster, asynchronous=True) as client,

@@ -79,7 +79,7 @@ class DaskExecutor:
         >>> async def total(client: Client) -> int:
         ...     async with Runtime(executors={"process": DaskExecutor(client)}):
         ...         return await delayed(sum, executor="process")([1, 2, 3])
-        >>> async with Client(processes=False, asynchronous=True, dashboard_address=None) as client:
+        >>> async with Client(processes=False, asynchronous=True, dashboard_address=":0") as client:
         ...     print(await total(client))
         6
     """
@@ -185,9 +185,9 @@ class _DaskEngine:
         if isinstance(error, KilledWorker):
             explained = WorkerCrashedError(
                 f"{key} was running on Dask workers each time that one of them died: "
-                f"{error.allowed_failures + 1} in all, the last one at {error.last_worker.address}. Dask begins "
-                "it no more; why they died is in their logs (memory, most often). How often it tries is set by "
-                "distributed.scheduler.allowed-failures"
+                f"{error.allowed_failures + 1} in all, the last one at {error.last_worker.address}. Dask "
+                "begins it no more; why they died is in their logs (memory, most often). How often it tries "
+                "is set by distributed.scheduler.allowed-failures"
             )
         elif self._client.status in ("closing", "closed"):
             explained = RuntimeClosedError(_closed(f"{key} was lost"))

@@ -48,7 +48,7 @@ def main() -> None:
     from distributed import LocalCluster
 
     with LocalCluster(
-        n_workers=int(sys.argv[1]), threads_per_worker=1, dashboard_address=None, resources={"GPU": 1}
+        n_workers=int(sys.argv[1]), threads_per_worker=1, dashboard_address=":0", resources={"GPU": 1}
     ) as local:
         print(local.scheduler_address, flush=True)
         sys.stdin.read()

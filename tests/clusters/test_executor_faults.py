@@ -141,8 +141,8 @@ async def test_a_timeout(runtime, client, began, gate):
     with pytest.raises(NodeTimeoutError) as caught:
         await wait.options(timeout=0.5)(began, gate)
     assert str(caught.value).partition(" ")[2] == (
-        "ran for longer than its timeout of 0.5 s; it was cancelled in executor 'process', and what has begun "
-        "in a thread of a worker goes on there by itself"
+        "ran for longer than its timeout of 0.5 s; it was cancelled in executor 'process', and what has "
+        "begun in a thread of a worker goes on there by itself"
     )
     assert not client.futures
 

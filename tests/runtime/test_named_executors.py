@@ -262,7 +262,8 @@ async def test_a_returned_node_for_an_unknown_executor():
             TypeError,
             (
                 "executors= takes executors of concurrent.futures, which have `submit`, and those of "
-                "asyncgraph, as DaskExecutor; 'gpu' is <class 'concurrent.futures.thread.ThreadPoolExecutor'>: call it"
+                "asyncgraph, as DaskExecutor; 'gpu' is <class "
+                "'concurrent.futures.thread.ThreadPoolExecutor'>: call it"
             ),
         ),
     ],
