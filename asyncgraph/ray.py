@@ -26,9 +26,7 @@ __all__ = ["RayExecutor"]
 # Calls at once: as for Dask.
 _IN_FLIGHT = 1000
 
-_AFTER_TIMEOUT = (
-    "it was cancelled in executor {executor}, which interrupts what is Python there, and nothing else"
-)
+_AFTER_TIMEOUT = "it was cancelled in executor {executor}, where the worker process that was at it is killed"
 
 # What Ray has options of its own for.
 _OPTIONS = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
@@ -47,10 +45,10 @@ class RayExecutor:
     written to, as always with Ray.
 
     `retries=` are those of asyncgraph, and `timeout=` counts from when a call is handed over. When a call is
-    cancelled, or late, so is its task (`ray.cancel`). A worker that dies is Ray's to recover: it begins the
-    task again, three times by default, and `WorkerCrashedError` says if that did not help. `priority=`,
-    `retries_on_crash=` and `isolate=` have no effect. Of `resources=`, "CPU", "GPU" and "memory" (bytes) are
-    Ray's own, and all others custom ones.
+    cancelled, or late, so is its task (`ray.cancel`), and the worker process that is at it is killed. A
+    worker that dies is Ray's to recover: it begins the task again, three times by default, and
+    `WorkerCrashedError` says if that did not help. `priority=`, `retries_on_crash=` and `isolate=` have no
+    effect. Of `resources=`, "CPU", "GPU" and "memory" (bytes) are Ray's own, and all others custom ones.
 
     Args:
         in_flight: How many calls are handed over at once, at most; Ray decides which of them run.
@@ -100,8 +98,7 @@ class _RayEngine:
     def _call_away(self) -> Any:
         import ray
 
-        # Two results: the first says that there is the second, which need not come here for that.
-        return ray.remote(_call_away).options(num_returns=2)
+        return ray.remote(_call_away)
 
     def check(self, loop: asyncio.AbstractEventLoop) -> None:
         """See `Engine`."""
@@ -117,13 +114,15 @@ class _RayEngine:
         """See `Engine`: let Ray make the call; the handle is an object reference."""
         import ray
 
-        options = {"name": call.key, **_ray_options(call.resources)}
-        done, held = self._call_away.options(num_returns=2, **options).remote(call.key, packed, *handles)
+        # Two results: the first says that there is the second, which need not come here for that.
+        options = {"name": call.key, "num_returns": 2, **_ray_options(call.resources)}
+        done, held = self._call_away.options(**options).remote(call.key, packed, *handles)
         del packed, handles, call
         try:
             await done
         except asyncio.CancelledError:
-            ray.cancel(done)
+            # By force, which ends its worker: nothing else stops what waits, or is in a library.
+            ray.cancel(done, force=True)
             raise
         except ray.exceptions.RayTaskError as error:
             cause = _reply_in(error)

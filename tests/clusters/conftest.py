@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
@@ -40,10 +41,10 @@ async def client(address: str) -> AsyncIterator[Client]:
 
 async def nothing_is_left(client: Client) -> None:
     """Fail unless the cluster lets go of all that it had: it is told of that a little later."""
-    async with asyncio.timeout(20):
-        while client.futures or await client.scheduler.who_has() or await client.run_on_scheduler(_count):
-            pass
+    deadline = asyncio.get_running_loop().time() + 20
+    while left := [*client.futures, *await client.run_on_scheduler(_tasks)]:
+        assert asyncio.get_running_loop().time() < deadline, left
 
 
-def _count(dask_scheduler: object) -> int:
-    return len(dask_scheduler.tasks)  # type: ignore[attr-defined]
+def _tasks(dask_scheduler: Any) -> list[str]:
+    return [f"{key}: {task.state}" for key, task in dask_scheduler.tasks.items()]

@@ -184,7 +184,7 @@ async def test_an_exception_is_the_user_s_own(runtime):
     assert "return one / other" in text
     assert "call_away" not in text
     (note,) = caught.value.__notes__
-    assert "divide-1 (divide) failed, process executor" in note
+    assert "(divide) failed, process executor" in note
     assert caught.value.__cause__ is None
 
 
