@@ -72,14 +72,22 @@ async def runtime(client):
         yield runtime
 
 
-async def test_a_cancelled_run_lets_go_of_all(runtime, client, began, gate):
+async def test_a_cancelled_run_lets_go_of_all(runtime, client, began, gate, monkeypatch):
     """It does not wait for what has begun in a thread of a worker, nor leave anything on the cluster."""
+    submit, futures = client.submit, []
+
+    def keeping(*words: Any, **options: Any) -> Any:
+        futures.append(submit(*words, **options))
+        return futures[-1]  # so that it is not let go of because nobody has it any more
+
+    monkeypatch.setattr(client, "submit", keeping)
     run = start([add(wait(began, gate), number) for number in range(3)])
     await began.opened()
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
     assert not client.futures
+    assert [future.status for future in futures] == ["cancelled"] * 3
     gate.open(2)
     await nothing_is_left(client)
 
@@ -103,14 +111,14 @@ async def test_what_is_on_its_way_home_is_not_waited_for(runtime, client, monkey
 async def test_large_arguments_that_nobody_waits_for_any_more(runtime, client, monkeypatch):
     """What is being sent when the run is cancelled is let go of when it has arrived."""
     scatter, asked, go_on, arrived = client.scatter, asyncio.Event(), asyncio.Event(), asyncio.Event()
+    kept = []
 
     async def slowly(*data: Any, **options: Any) -> Any:
         asked.set()
         await go_on.wait()
-        try:
-            return await scatter(*data, **options)
-        finally:
-            arrived.set()
+        kept.append(await scatter(*data, **options))
+        arrived.set()
+        return kept[-1]
 
     monkeypatch.setattr(client, "scatter", slowly)
     run = start(add(bytes(2_000_000), b""))

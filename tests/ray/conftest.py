@@ -1,4 +1,4 @@
-"""Tests with Ray, which keeps threads and connections of its own in this process, and opens more as it likes."""
+"""Tests with Ray, which keeps threads and connections of its own here, and opens more as it likes."""
 
 from __future__ import annotations
 
