@@ -80,7 +80,7 @@ def _anchors(document):
 
 
 def test_pictures_are_those_of_the_code(tmp_path):
-    """What the documents show is what `visualize` draws now; `python docs/pictures/make.py` makes them anew."""
+    """What the documents show is what `visualize` draws; `python docs/pictures/make.py` makes them anew."""
     pictures = ROOT / "docs" / "pictures"
     subprocess.run([sys.executable, str(pictures / "make.py"), str(tmp_path)], check=True)
     for picture in pictures.glob("*.svg"):

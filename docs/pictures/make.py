@@ -1,4 +1,4 @@
-"""Draws the pictures of the documents: `python docs/pictures/make.py`, or into another folder that is named."""
+"""Draws the pictures of the documents: `python docs/pictures/make.py`, or into a folder that is named."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from tests.benchmarks import (
     makespan,
     memory,
     metg,
+    observing,
     peaks,
     pool,
     pool_data,
@@ -34,6 +35,7 @@ BENCHMARKS = [
     *pool.BENCHMARKS,
     *pool_mix.BENCHMARKS,
     *pool_data.BENCHMARKS,
+    *observing.BENCHMARKS,
     *progress.BENCHMARKS,
     *chaos.BENCHMARKS,
 ]

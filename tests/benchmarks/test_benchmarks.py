@@ -18,6 +18,7 @@ from tests.benchmarks import (
     makespan,
     memory,
     metg,
+    observing,
     pool,
     pool_data,
     pool_mix,
@@ -53,7 +54,9 @@ def test_a_contender_does_its_work(contender):
 
 
 @pytest.mark.parametrize(
-    "rows", [loop_stall.rows, progress.rows, scale.growth, scale.shapes], ids=lambda each: each.__name__
+    "rows",
+    [loop_stall.rows, observing.rows, progress.rows, scale.growth, scale.shapes],
+    ids=lambda each: each.__name__,
 )
 def test_what_is_measured_of_us_alone_gives_rows(rows):
     """Each has a label of its own and as many figures as rounds."""

@@ -83,6 +83,27 @@ def test_between_two_calls_of_a_queue_a_slot_is_not_free():
     assert [(step.kind, step.seconds) for step in steps] == [("slot", 2.75), ("loop", 0.25), ("call", 0.75)]
 
 
+def test_what_is_held_back_waits_for_those_it_feeds():
+    """A node that needs nothing, and has a slot, is held back while what it feeds waits for other slots."""
+
+    def tell(told):
+        told.add("fetch-1", "slow-1 < fetch-1", "fetch-2", "join-1 < slow-1 fetch-2")
+        told.call("fetch-1", 0.0, 0.0, 1.0, "thread 1")
+        told.call("slow-1", 1.0, 1.0, 7.0, "process 1")
+        told.call("fetch-2", 0.0, 6.0, 8.0, "thread 1")
+        told.call("join-1", 8.0, 8.0, 9.0, "thread 1")
+        told.end(9.0)
+
+    study = study_of(tell, runtime=Slots(thread=4, process=1))
+    (held,) = [step for step in study.path.steps if step.kind == "held"]
+    assert (held.key, held.began, held.ended, held.behind) == ("fetch-2", 0.0, 6.0, "process")
+    assert study.path.seconds == 9.0
+    (hint,) = [hint for hint in hints_of(study) if hint.title.startswith("Held back")]
+    assert hint.title == "Held back for process slots"
+    assert "For 6 s of the critical path, 67 % of the run, calls of fetch were held back" in hint.text
+    assert "Runtime(processes=...)" in hint.text
+
+
 def test_the_longest_chain_is_that_of_dependencies():
     """Slots do not count: with enough of them, the run would take so long."""
     study = study_of(two_in_one_slot, runtime=Slots(thread=1))

@@ -53,7 +53,7 @@ def hints_of(study: Study) -> list[Hint]:
     """What is worth saying about a run, what matters most first."""
     if study.seconds <= 0 or not study.schedule.calls:
         return []
-    rules = (_chain, _slots, _inline, _stalls, _workers, _pauses, _between, _company)
+    rules = (_chain, _slots, _held, _inline, _stalls, _workers, _pauses, _between, _company)
     hints = [hint for rule in rules for hint in rule(study)]
     hints.sort(key=lambda hint: -hint.weight)
     return hints
@@ -102,6 +102,23 @@ def _about_slots(use: ExecutorUse, part: float) -> str:
     return (
         f"{which} in use for {share(part)} of the run while up to {nodes} {were} ready: "
         f"more of them, Runtime({option}...), would make it shorter, {condition}."
+    )
+
+
+def _held(study: Study) -> Iterator[Hint]:
+    held = [step for step in study.path.steps if step.kind == "held"]
+    seconds = sum(step.seconds for step in held)
+    if seconds < _MUCH * study.seconds:
+        return
+    longest = max(held, key=lambda step: step.seconds)
+    option, condition = _OPTIONS.get(longest.behind, ("", ""))
+    remedy = f" More of those, Runtime({option}...), would help, {condition}." if option else ""
+    yield Hint(
+        seconds,
+        f"Held back for {longest.behind} slots",
+        f"For {duration(seconds)} of the critical path, {share(seconds / study.seconds)} of the run, calls "
+        f"of {longest.name} were held back, so that what they give would not pile up in memory: what was "
+        f"there already waited for {longest.behind} slots.{remedy}",
     )
 
 

@@ -32,16 +32,18 @@ class Step(NamedTuple):
 
     Attributes:
         kind: "call"; "slot", for the wait for a slot; "worker", for that until a worker process was there;
-            "pause", before another attempt; "loop", for what lies between the end of a call and what
-            followed from it, if it is none of these; "begin" before the first node was ready; "end" after
-            the last call.
+            "held", for that of a node which needs nothing and was held back, because what such nodes feed
+            waited for slots; "pause", before another attempt; "loop", for what lies between the end of a call
+            and what followed from it, if it is none of these; "begin" before the first node was ready; "end"
+            after the last call.
         began: When it began, in seconds on the clock of events.
         ended: When it ended.
         number: The number of the node that was called, or waited; -1 for "begin" and "end".
         key: Its key; "" for those.
         name: The name of its function.
         executor: Where it was called, or was to be called.
-        behind: For "slot": the key of the call that had the slot before, if there was one.
+        behind: For "slot": the key of the call that had the slot before, if there was one. For "held": the
+            executor whose slots were all in use.
     """
 
     kind: str
@@ -109,6 +111,10 @@ class _Before:
                     self._former[index] = seen[call.number]
                 seen[call.number] = index
         self._schedule = schedule
+
+    def is_needing(self, number: int) -> bool:
+        """Whether a node needs others."""
+        return bool(self._needed.get(number))
 
     def of(self, index: int) -> list[int]:
         """The indices of these calls."""
@@ -236,7 +242,9 @@ class _Walk:
         for_worker = max(min(started, call.began) - since, 0.0) if executor == "process" else 0.0
         after = since + for_worker
         former = self._former_on_track(call)
-        self._go_back("loop", after + self._wait_for_slot(executor, after, call, former), call)
+        free = after + self._wait_for_slot(executor, after, call, former)
+        crowded = self._held_for(call, executor, free)
+        self._go_back("held" if crowded else "loop", free, call, crowded)
         self._go_back("slot", after, call, "" if former is None else self._schedule.key_of(former))
         self._go_back("worker", since, call)
 
@@ -249,6 +257,16 @@ class _Walk:
         if full.within(since, until) >= _MOSTLY * (until - since) > 0:
             return until - since
         return min(full.within(since, call.began), call.began - since)
+
+    def _held_for(self, call: Call, executor: str, since: float) -> str:
+        """The other executor whose slots were in use while it had no call, if it only feeds others; or ""."""
+        if self._before.is_needing(call.number) or since >= call.began:
+            return ""
+        within = {
+            name: full.within(since, call.began) for name, full in self._full.items() if name != executor
+        }
+        busiest = max(within, key=within.__getitem__, default="")
+        return busiest if busiest and within[busiest] >= _MOSTLY * (call.began - since) else ""
 
     def _former_on_track(self, call: Call) -> Call | None:
         """The call that was on the same track before."""

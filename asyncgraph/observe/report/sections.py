@@ -41,6 +41,10 @@ _KINDS = {
         "waiting for a worker",
         "a node was ready, and the worker process it went to was not there yet",
     ),
+    "held": (
+        "held back",
+        "a node that only feeds others was ready, and those that are fed waited for slots already",
+    ),
     "pause": ("pauses", "an attempt had failed, and the next one was not due"),
     "loop": ("between calls", "the loop was busy, or a call or value was on its way to or from a worker"),
     "begin": ("beginning", "until the first node of the path was ready: planning"),
@@ -264,11 +268,7 @@ def _step_row(step: Step, study: Study) -> list[Cell]:
     elif step.kind in {"begin", "end"}:
         what = text(_KINDS[step.kind][1])
     else:
-        behind = (
-            f" (the slot it got was that of {code(step.behind)})"
-            if step.behind and step.kind == "slot"
-            else ""
-        )
+        behind = _behind(step)
         what = f"{code(step.key)} <small>{text(_KINDS[step.kind][0])}, {text(where)}{behind}</small>"
     return [
         number(duration(step.began - study.run.began), step.began),
@@ -276,6 +276,14 @@ def _step_row(step: Step, study: Study) -> list[Cell]:
         number(share(step.seconds / study.seconds), step.seconds),
         Cell(f'<i class="{step.kind} dot"></i>{what}'),
     ]
+
+
+def _behind(step: Step) -> str:
+    if step.behind and step.kind == "slot":
+        return f" (the slot it got was that of {code(step.behind)})"
+    if step.kind == "held":
+        return f", for slots of {text(EXECUTORS.get(step.behind, step.behind))}"
+    return ""
 
 
 # -- functions
