@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from asyncgraph._runtime.options import whole_number
@@ -74,7 +75,7 @@ class RayExecutor:
 
     def __init__(self, *, in_flight: int = _IN_FLIGHT) -> None:
         try:
-            import ray  # noqa: F401
+            _ray()
         except ImportError as error:
             raise ImportError("RayExecutor needs Ray: pip install 'asyncgraph[ray]'") from error
         self.slots = whole_number("in_flight", in_flight)
@@ -96,15 +97,11 @@ class _RayEngine:
 
     @cached_property
     def _call_away(self) -> Any:
-        import ray
-
-        return ray.remote(_call_away)
+        return _ray().remote(_call_away)
 
     def check(self, loop: asyncio.AbstractEventLoop) -> None:
         """See `Engine`."""
-        import ray
-
-        if not ray.is_initialized():
+        if not _ray().is_initialized():
             raise RuntimeClosedError(
                 "Ray is not running, or was shut down: call ray.init() first, and ray.shutdown() after the "
                 "runtime"
@@ -112,8 +109,7 @@ class _RayEngine:
 
     async def run(self, call: AwayCall, packed: Packed, handles: Sequence[Any]) -> Any:
         """See `Engine`: let Ray make the call; the handle is an object reference."""
-        import ray
-
+        ray = _ray()
         # Two results: the first says that there is the second, which need not come here for that.
         options = {"name": call.key, "num_returns": 2, **_ray_options(call.resources)}
         done, held = self._call_away.options(**options).remote(call.key, packed, *handles)
@@ -137,11 +133,10 @@ class _RayEngine:
 
     def explained(self, error: BaseException, key: str) -> BaseException:
         """See `Engine`: which of Ray's errors mean what."""
-        from ray import exceptions
-
-        self_made = (exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.OutOfMemoryError)
+        exceptions = _ray().exceptions
+        died = (exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.OutOfMemoryError)
         explained: BaseException
-        if isinstance(error, self_made):
+        if isinstance(error, died):
             explained = WorkerCrashedError(
                 f"{key} was running on Ray workers that died; Ray begins it no more ({_first_line(error)}). "
                 "Why they died is in their logs (memory, most often)"
@@ -157,6 +152,11 @@ class _RayEngine:
 
     async def aclose(self) -> None:
         """See `Engine`: there is nothing."""
+
+
+def _ray() -> Any:
+    """Ray, which has no types that would help here."""
+    return import_module("ray")
 
 
 def _call_away(key: str, packed: Packed, *held: Held) -> tuple[None, Held]:

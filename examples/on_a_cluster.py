@@ -1,6 +1,5 @@
-"""One graph, unchanged, on this machine and with its CPU-bound nodes on a Dask cluster.
+"""One graph, unchanged, on this machine, and with its CPU-bound nodes on a Dask cluster that this starts.
 
-The cluster is one that this starts here, of two worker processes; `Client("tcp://...")` would be any other.
 Coroutines stay at home: the texts are fetched on the event loop, whoever counts their words.
 """
 
@@ -29,54 +28,33 @@ async def fetch(name: str) -> str:
 
 
 @delayed(executor="process")
-def count(text: str) -> Counter[str]:
-    return Counter(text.split())
+def count(text: str) -> tuple[Counter[str], int]:
+    return Counter(text.split()), os.getpid()
 
 
 @delayed(executor="process")
-def merge(counts: list[Counter[str]]) -> Counter[str]:
-    return sum(counts, Counter())
-
-
-@delayed(executor="process")
-def mean_length(counts: Counter[str]) -> float:
-    return sum(len(word) * number for word, number in counts.items()) / counts.total()
-
-
-@delayed(executor="process")
-def where(_: object) -> int:
-    return os.getpid()
-
-
-def graph(names: list[str]):
-    """The nodes that are asked for; where they run is no business of theirs."""
-    counts = merge([count(fetch(name)) for name in names])
-    return delayed({"words": mean_length(counts), "most common": counts.most_common(2)})
+def summary(counts: list[tuple[Counter[str], int]]):
+    total = sum((each for each, _ in counts), Counter())
+    mean = sum(len(word) * number for word, number in total.items()) / total.total()
+    return f"{total.most_common(2)}, {mean:.2f} letters a word", {worker for _, worker in counts}
 
 
 async def main() -> None:
-    local = await graph(["dickens", "melville"])
-    print(f"here:           {local}")
-    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": 50}
+    graph = summary([count(fetch("dickens")), count(fetch("melville"))])
+    here, _ = await graph
+    print(f"here:           {here}")
     async with (
-        LocalCluster(asynchronous=True, **settings) as cluster,
+        LocalCluster(n_workers=2, asynchronous=True, dashboard_address=":0", silence_logs=50) as cluster,
         Client(cluster, asynchronous=True) as client,
         Runtime(executors={"process": DaskExecutor(client)}),
     ):
-        hybrid = await graph(["dickens", "melville"])
-        print(f"on the cluster: {hybrid}")
-        print("equal" if hybrid == local else "NOT EQUAL")
-        workers = {worker["pid"] for worker in (await client.run(_identity)).values()}
-        print("a worker of the cluster" if await where(graph(["dickens"])) in workers else "NOT A WORKER")
+        there, pids = await graph
+        print(f"on the cluster: {there}\nequal: {here == there}")
+        print(f"in its workers: {pids <= set((await client.run(os.getpid)).values())}")
         try:
-            await graph(["empty"])
+            await summary([count(fetch("empty"))])
         except ZeroDivisionError as error:
-            print(f"\n{type(error).__name__}: {error}")
-            print("\n".join(error.__notes__))
-
-
-def _identity() -> dict[str, int]:
-    return {"pid": os.getpid()}
+            print(type(error).__name__, *error.__notes__, sep="\n")
 
 
 if __name__ == "__main__":

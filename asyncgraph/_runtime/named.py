@@ -106,8 +106,9 @@ class Named:
 
     def _hand_over(self, task: int, lane: int, call: _NamedCall, prepared: Resolved) -> None:
         owner, (function, args, kwargs) = self._owner, prepared
-        executor, context = owner.lanes[lane].executor, owner.context.copy()
-        call.after_timeout = executor.after_timeout
+        executor: Any = owner.lanes[lane].executor
+        context = owner.context.copy()
+        begin, call.after_timeout = executor.start, executor.after_timeout
         kind = AwayCall if isinstance(executor, RemoteExecutor) else Call
         call.handed = handed = kind(
             function.call, args, kwargs, context, key_of(call.node), partial(self._over, task, lane)
@@ -117,7 +118,7 @@ class Named:
             handed.priority, handed.resources = function.priority, function.resources
             handed.variables = [(each, context[each]) for each in owner.lanes.context if each in context]
             handed.stayed = None
-        call.take_back = executor.start(handed)
+        call.take_back = begin(handed)
         if function.timeout is not None:
             call.timer = owner.loop.call_later(function.timeout, call.strike, context=Context())
 
