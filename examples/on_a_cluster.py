@@ -23,8 +23,7 @@ TEXTS = {
 
 @delayed
 async def fetch(name: str) -> str:
-    await asyncio.sleep(0.01)  # as a download would
-    return TEXTS[name]
+    return await asyncio.sleep(0.01, TEXTS[name])  # as a download would
 
 
 @delayed(executor="process")
@@ -48,9 +47,8 @@ async def main() -> None:
         Client(cluster, asynchronous=True) as client,
         Runtime(executors={"process": DaskExecutor(client)}),
     ):
-        there, pids = await graph
-        print(f"on the cluster: {there}\nequal: {here == there}")
-        print(f"in its workers: {pids <= set((await client.run(os.getpid)).values())}")
+        (there, pids), workers = await graph, set((await client.run(os.getpid)).values())
+        print(f"on the cluster: {there}\nequal: {here == there}\nin its workers: {pids <= workers}")
         try:
             await summary([count(fetch("empty"))])
         except ZeroDivisionError as error:
