@@ -12,7 +12,6 @@ import pytest
 pytest.importorskip("distributed")
 
 from distributed import Client
-from distributed.utils import _offload_executor
 
 from tests.clusters.cluster import cluster
 
