@@ -19,9 +19,6 @@ from tests.clusters.cluster import cluster
 @pytest.fixture(scope="session")
 def address() -> Iterator[str]:
     """Give the address of a cluster of two worker processes, which all tests share."""
-    _offload_executor.submit(
-        abs, 1
-    ).result()  # a thread that Dask keeps for good, and tests would be blamed for
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with cluster() as (address, _):
         assert address.startswith("tcp://"), "the cluster has not started"
