@@ -28,7 +28,7 @@ endif
 
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test test-dask lint types docs bench coverage clean
+.PHONY: help demo test test-dask test-ray lint types docs bench coverage clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ test: $(VENV)/.dev ## run all tests, documents included (ARGS=... goes to pytest
 
 test-dask: $(VENV)/.dev ## run Dask's own tests on asyncgraph, which takes an hour (ARGS="delayed bag" for some)
 	nice -n 10 $(BIN)/python -m tests.dask.suites $(ARGS)
+
+test-ray: $(VENV)/.ray ## run the tests on Ray, which take minutes (ARGS=... goes to pytest)
+	ASYNCGRAPH_TEST_RAY=1 $(BIN)/python -m pytest tests/ray $(ARGS)
 
 lint: $(VENV)/.dev ## check style and formatting
 	$(BIN)/ruff check .
@@ -73,6 +76,11 @@ $(VENV)/.dev: $(VENV)/.made pyproject.toml
 	@echo "Installing asyncgraph and what its tests and checks need into $(VENV)"
 	@$(PIP) install -e '.[dev]'
 	@touch $(VENV)/.base $@
+
+$(VENV)/.ray: $(VENV)/.dev
+	@echo "Installing Ray into $(VENV)"
+	@$(PIP) install -e '.[ray]'
+	@touch $@
 
 $(VENV)/.bench: $(VENV)/.made pyproject.toml
 	@echo "Installing asyncgraph and what its benchmarks need into $(VENV)"

@@ -29,6 +29,10 @@ _PAUSE = 0.005
 _STACK_DEPTH = 8
 _PROC = Path("/proc/self")
 
+# The rig's own, since the timeout of the example at which a document ends is still ticking then; and a thread
+# that Dask keeps for good.
+_STAY = ("pytest_timeout ", "Dask-Offload")
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -65,8 +69,7 @@ class Snapshot:
 
     def _new_threads(self) -> Iterator[str]:
         for thread in threading.enumerate():
-            # The rig's own: the timeout of the example at which a document ends is still ticking then.
-            if thread not in self.threads and not thread.name.startswith("pytest_timeout "):
+            if thread not in self.threads and not thread.name.startswith(_STAY):
                 yield _describe_thread(thread)
 
     def _new_children(self) -> Iterator[str]:

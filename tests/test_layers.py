@@ -55,7 +55,18 @@ IMPURE = (
 )
 
 # What is imported only by those who use it: `import asyncgraph` stays quick.
-LATE = {"aiofiles", "anyio", "cloudpickle", "dask", "multiprocessing", "sqlite3", "tblib", "uvloop"}
+LATE = {
+    "aiofiles",
+    "anyio",
+    "cloudpickle",
+    "dask",
+    "distributed",
+    "multiprocessing",
+    "ray",
+    "sqlite3",
+    "tblib",
+}
+LATE |= {"uvloop"}
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from asyncgraph._graph.retry import Retry
 
 __all__ = ["Durations", "Function", "is_async", "name_of", "target_of"]
 
+
+NO_RESOURCES: Mapping[str, float] = MappingProxyType({})
 
 # Of so many calls the mean is made; then older ones count for half.
 _MEMORY = 1000
@@ -49,7 +52,7 @@ class Function:
     Attributes:
         call: The callable itself.
         name: What its nodes are called; the first part of their keys.
-        executor: "loop", "thread" or "process".
+        executor: "loop", "thread", "process", or a name that a runtime may know.
         is_async: Whether calling it gives something to await.
         is_value: Whether its nodes are data: the one argument is the value, and nothing is called.
         is_part: Whether what it gives may be a part of its arguments, or need them.
@@ -58,6 +61,8 @@ class Function:
         is_choice: Whether its nodes choose between others, which are `Branch`es among their arguments.
         is_dynamic: Whether it calls its first argument, so that where it runs shows only then.
         nout: How many items its nodes unpack into, or None.
+        priority: Where calls wait for workers of a cluster: those with a higher one go first.
+        resources: How much a call takes of what workers of a cluster have, by name.
         timeout: How many seconds a call may take, or None.
         crash_retries: How often a call is begun again after its worker process has died of it.
         is_isolated: Whether each call has a worker process of its own.
@@ -85,6 +90,8 @@ class Function:
         "is_value",
         "name",
         "nout",
+        "priority",
+        "resources",
         "retry",
         "timeout",
     )
@@ -108,6 +115,8 @@ class Function:
         is_isolated: bool = False,
         retry: Retry | None = None,
         is_abandonable: bool = False,
+        priority: float = 0,
+        resources: Mapping[str, float] = NO_RESOURCES,
         durations: Durations | None = None,
     ) -> None:
         self.call = call
@@ -127,6 +136,8 @@ class Function:
         self.is_isolated = is_isolated
         self.retry = retry
         self.is_abandonable = is_abandonable
+        self.priority = priority
+        self.resources = resources
         self.is_special = bool(
             is_choice or is_resource or timeout or crash_retries or is_isolated or retry or is_abandonable
         )

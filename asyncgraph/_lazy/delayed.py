@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from types import FrameType, MethodType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
 
@@ -54,6 +54,8 @@ class DelayedFunction(Generic[P, T]):
         retries_on_crash: int | None = None,
         isolate: bool | None = None,
         abandon_on_cancel: bool | None = None,
+        priority: float | None = None,
+        resources: Mapping[str, float] | None = None,
     ) -> DelayedFunction[P, T]:
         """The same function with other options, as in `fn.options(executor="process")(x)`.
 
@@ -66,12 +68,25 @@ class DelayedFunction(Generic[P, T]):
             retries_on_crash: Likewise; 0 for none.
             isolate: Likewise.
             abandon_on_cancel: Likewise.
+            priority: Likewise; 0 for none.
+            resources: Likewise; {} for none.
 
         Raises:
             TypeError: An option is of the wrong type.
             ValueError: An option has a value that cannot be right.
         """
-        given = Options(executor, name, nout, timeout, retries, retries_on_crash, isolate, abandon_on_cancel)
+        given = Options(
+            executor,
+            name,
+            nout,
+            timeout,
+            retries,
+            retries_on_crash,
+            isolate,
+            abandon_on_cancel,
+            priority,
+            resources,
+        )
         given.check()
         old = self.function
         # To a process and back a call takes longer.
@@ -182,6 +197,8 @@ def delayed(
     retries_on_crash: int | None = None,
     isolate: bool | None = None,
     abandon_on_cancel: bool | None = None,
+    priority: float | None = None,
+    resources: Mapping[str, float] | None = None,
 ) -> Any:
     """Make a function lazy, or wrap a value as a node.
 
@@ -191,9 +208,9 @@ def delayed(
 
     Args:
         value: A function or any other callable, or data. A node is returned as it is.
-        executor: Where the function runs: "loop" (on the event loop; a plain `def` inline), "thread" or
-            "process". By default "loop" for `async def` and "thread" for everything else. A coroutine
-            function can only be on the loop.
+        executor: Where the function runs: "loop" (on the event loop; a plain `def` inline), "thread",
+            "process", or a name that the runtime knows by `Runtime(executors=...)`. By default "loop" for
+            `async def` and "thread" for everything else. A coroutine function can only be on the loop.
         name: What its nodes are called; the first part of their keys.
         nout: How many items the value has, if its node is to be unpacked: `a, b = fn(x)`.
         timeout: How many seconds an attempt may take, from when the call begins. Then a coroutine is
@@ -207,6 +224,11 @@ def delayed(
         isolate: Whether each call has a worker process that nothing else has run in, or will.
         abandon_on_cancel: Whether a run that is stopped, or a timeout that has passed, does not wait for the
             thread of a call. That goes on by itself, keeping its slot; what comes of it is dropped.
+        priority: On a cluster that knows priorities (Dask does), calls with a higher number go first; by
+            default it is 0. Elsewhere it has no effect.
+        resources: How much a call takes of what workers have, by name, as `{"GPU": 1}`: on a cluster it runs
+            where there is as much (see `DaskExecutor`, `RayExecutor`). Executors that know no resources
+            refuse the graph, with `GraphError`.
 
     Raises:
         TypeError: An option is of the wrong type, or the function is a generator function.
@@ -220,7 +242,18 @@ def delayed(
         >>> await (increment(1) + increment(2))
         5
     """
-    options = Options(executor, name, nout, timeout, retries, retries_on_crash, isolate, abandon_on_cancel)
+    options = Options(
+        executor,
+        name,
+        nout,
+        timeout,
+        retries,
+        retries_on_crash,
+        isolate,
+        abandon_on_cancel,
+        priority,
+        resources,
+    )
     options.check()
     if value is _NotGiven:
         return functools.partial(delayed, **options._asdict())

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypedDict
 
-from asyncgraph._graph.function import Durations, Function, is_async, name_of
+from asyncgraph._graph.function import NO_RESOURCES, Durations, Function, is_async, name_of
 from asyncgraph._graph.retry import Retry
-from asyncgraph._runtime.options import check_seconds, whole_number
+from asyncgraph._runtime.options import (
+    MISTAKEN,
+    check_number,
+    check_resources,
+    check_seconds,
+    whole_number,
+)
 
 __all__ = ["Given", "Options", "options_of"]
 
@@ -32,6 +39,8 @@ class Given(TypedDict, total=False):
     retries_on_crash: int | None
     isolate: bool | None
     abandon_on_cancel: bool | None
+    priority: float | None
+    resources: Mapping[str, float] | None
 
 
 class Options(NamedTuple):
@@ -45,14 +54,23 @@ class Options(NamedTuple):
     retries_on_crash: int | None = None
     isolate: bool | None = None
     abandon_on_cancel: bool | None = None
+    priority: float | None = None
+    resources: Mapping[str, float] | None = None
 
     def check(self) -> None:
         """Raise unless each is right by itself: TypeError for a wrong type, ValueError for a wrong value."""
         names = ", ".join(map(repr, _EXECUTORS))
         if self.executor is not None and not isinstance(self.executor, str):
-            raise TypeError(f"executor= takes one of the names {names}, not {self.executor!r}")
-        if self.executor is not None and self.executor not in _EXECUTORS:
-            raise ValueError(f"there is no executor {self.executor!r}: executor= is one of {names}")
+            raise TypeError(
+                f"executor= takes one of the names {names}, or one in Runtime(executors=...), not "
+                f"{self.executor!r}"
+            )
+        if self.executor == "" or self.executor in MISTAKEN:
+            hint = f": did you mean {MISTAKEN[self.executor]!r}?" if self.executor else ""
+            raise ValueError(
+                f"there is no executor {self.executor!r}{hint or ':'} executor= is one of {names}, or one in "
+                "Runtime(executors=...)"
+            )
         if self.name is not None and not isinstance(self.name, str):
             raise TypeError(f"name= takes a string, not {self.name!r}")
         if self.name == "":
@@ -69,6 +87,10 @@ class Options(NamedTuple):
             value = getattr(self, option)
             if value is not None and not isinstance(value, bool):
                 raise TypeError(f"{option}= takes True or False, not {value!r}")
+        if self.priority is not None:
+            check_number("priority", self.priority)
+        if self.resources is not None:
+            check_resources(self.resources)
 
     def over(self, others: Options) -> Options:
         """These, and the others where these say nothing."""
@@ -107,6 +129,8 @@ class Options(NamedTuple):
             is_isolated=bool(self.isolate),
             retry=_retry(self.retries),
             is_abandonable=bool(self.abandon_on_cancel),
+            priority=self.priority or 0,
+            resources=MappingProxyType(dict(self.resources)) if self.resources else NO_RESOURCES,
             durations=durations,
         )
 
@@ -122,6 +146,8 @@ def options_of(function: Function) -> Options:
         function.crash_retries or None,
         function.is_isolated or None,
         function.is_abandonable or None,
+        function.priority or None,
+        function.resources or None,
     )
 
 

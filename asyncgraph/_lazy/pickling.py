@@ -101,6 +101,7 @@ def _reduce_function(function: Function) -> tuple[Any, ...]:
     if holder is not None and holder is not call and getattr(holder, "__wrapped__", None) is call:
         call = _Wrapped(*(names or ()))
     flags = {name: getattr(function, name) for name in _FLAGS}
+    flags["resources"] = dict(function.resources)
     return _function_from, (call, function.name, function.executor, flags)
 
 
@@ -117,6 +118,8 @@ _FLAGS = (
     "is_resource",
     "is_value",
     "nout",
+    "priority",
+    "resources",
     "retry",
     "timeout",
 )

@@ -199,7 +199,8 @@ class _Look:
         held = ""
         if not scheduler.backlog(lane) and self._execution.holds_producers(lane):
             held = "; held back while what they feed waits for slots"
-        return f"{names}: for {_PLACES[lane]}, {self._slots(lane)}{held}"
+        place = _PLACES.get(lane) or f"executor {self._lanes.name_of(lane)!r}"
+        return f"{names}: for {place}, {self._slots(lane)}{held}"
 
     def _slots(self, lane: int) -> str:
         slots, own = self._lanes[lane].slots, self._execution.held(lane)

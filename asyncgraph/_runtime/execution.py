@@ -37,7 +37,7 @@ from asyncgraph._runtime.arguments import resolve_in_order
 from asyncgraph._runtime.attempts import Attempts
 from asyncgraph._runtime.choices import Choices
 from asyncgraph._runtime.coroutines import Coroutines
-from asyncgraph._runtime.lanes import COROUTINE, EXECUTORS, INLINE, PROCESS, RESOURCE, THREAD, Lanes
+from asyncgraph._runtime.lanes import COROUTINE, INLINE, PROCESS, RESOURCE, THREAD, Lanes
 from asyncgraph._runtime.notes import add_note, describe, not_run, path_to
 from asyncgraph._runtime.owner import Resolved
 from asyncgraph._runtime.places import Places
@@ -59,6 +59,7 @@ from asyncgraph.executors.safe_text import safe_repr
 from asyncgraph.observe.entered import AnyObserver
 
 if TYPE_CHECKING:
+    from asyncgraph._runtime.named import Named
     from asyncgraph._runtime.observed import View
     from asyncgraph._runtime.processes import Processes
     from asyncgraph._runtime.recorder import Recorder
@@ -162,6 +163,8 @@ class Execution:
         self._failed: int | None = None
         # Process calls, if there are any; and the slots of each lane that it has.
         self._processes: Processes | None = None
+        # Calls in executors of the user's, if there are any.
+        self._named: Named | None = None
         # Choices that are to be made, if there are any.
         self._choices: Choices | None = None
         # Resources, if there are any.
@@ -293,7 +296,8 @@ class Execution:
         """The keys of the nodes that are being computed."""
         resources = [] if self._resources is None else self._resources.running_keys()
         in_processes = [] if self._processes is None else self._processes.running()
-        in_executors = [*in_processes, *self._threads.running()]
+        in_named = [] if self._named is None else self._named.running()
+        in_executors = [*in_processes, *self._threads.running(), *in_named]
         paused = [f"{key_of(self.nodes[task])} (between attempts)" for task in self._attempts.waiting()]
         return sorted([*self._coroutines.running_keys(), *map(key_of, in_executors), *resources, *paused])
 
@@ -301,7 +305,7 @@ class Execution:
 
     def sightings(self) -> list[Sighting]:
         """Where the nodes are that have been begun; not one that the loop is in itself."""
-        parts = self._coroutines, self._threads, self._processes, self._resources, self._way
+        parts = self._coroutines, self._threads, self._processes, self._named, self._resources, self._way
         return [each for part in parts if part is not None for each in part.sightings()]
 
     def task_on_loop(self) -> int | None:
@@ -471,6 +475,8 @@ class Execution:
         steps += [self._attempts.cancel, self._threads.halt, self._cancel_tasks]
         if self._processes is not None:
             steps.append(self._processes.cancel)
+        if self._named is not None:
+            steps.append(self._named.cancel)
         steps += [self._coroutines.drop, self._coroutines.cancel]
         if self._resources is not None:
             steps.append(self._resources.cancel)
@@ -591,6 +597,10 @@ class Execution:
             from asyncgraph._runtime.processes import Processes
 
             self._processes = Processes(self)
+        if self._named is None and lanes.named and not scheduler.ready.keys().isdisjoint(lanes.named):
+            from asyncgraph._runtime.named import Named
+
+            self._named = Named(self, lanes.named)
         self._others = [self._threads] if THREAD in scheduler.ready else []
         for lane in scheduler.ready:
             if lane != COROUTINE:
@@ -648,6 +658,8 @@ class Execution:
         if self._resources is not None and self._resources.open():
             return True
         has_begun = self._processes is not None and self._processes.fill(self.slice)
+        if self._named is not None and self._named.fill(self.slice):
+            has_begun = True
         if has_begun and self.slice.is_over():
             return True
         return (THREAD in self.scheduler.ready and self._threads.fill(self.slice)) or has_begun
@@ -719,6 +731,8 @@ class Execution:
             return True
         if self._resources is not None and self._resources.is_busy():
             return True
+        if self._named is not None and self._named.is_busy():
+            return True
         return self._processes is not None and self._processes.is_busy()
 
     def _check_progress(self) -> None:
@@ -758,15 +772,24 @@ class Execution:
                 return None, without_own_frames(error)
             return None, failure_on_loop(error, key_of(self.nodes[task]))
 
-    def prepare(self, task: int) -> Resolved | None:
-        """Resolve the arguments of a task; None if that failed, and with it the task."""
+    def prepare(self, task: int, copies: Mapping[int, Any] | None = None) -> Resolved | None:
+        """Resolve the arguments of a task; None if that failed, and with it the task.
+
+        Args:
+            task: The task.
+            copies: What stands for the results of some tasks, where they are needed on a cluster.
+        """
         node, scheduler = self.nodes[task], self.scheduler
         args, kwargs = node._args, node._kwargs
         if not node._dependencies:
             return node._function, args, kwargs
         try:
             results = scheduler.results
-            args, kwargs = resolve_in_order(node, [results[each] for each in scheduler.dependencies[task]])
+            values = [results[each] for each in scheduler.dependencies[task]]
+            if copies:
+                inputs = zip(scheduler.dependencies[task], values, strict=True)
+                values = [copies.get(each, value) for each, value in inputs]
+            args, kwargs = resolve_in_order(node, values)
         except BaseException as error:  # for instance for a list as the value of a node in a set
             scheduler.consume(task)
             self._fail(task, scheduler.lanes[task], failure_on_loop(error, key_of(node)))
@@ -781,6 +804,12 @@ class Execution:
         if self._preparation is not None:
             self._early.append((task, lane, value, error))
             return
+        if (
+            self._named is not None
+            and isinstance(value, Node)
+            and self._named.remotes.bring_for(task, lane, value)
+        ):
+            return  # it comes back when what it needs is here
         if self.recorder is not None:
             self.recorder.outcome(task, value, error)
         if (
@@ -893,7 +922,7 @@ class Execution:
 
     def _describe(self, error: BaseException, task: int, lane: int) -> None:
         path = path_to(task, self.nodes, self.scheduler)
-        describe(error, self.nodes[task], path, EXECUTORS[lane], self._attempts.failed(task))
+        describe(error, self.nodes[task], path, self.lanes.name_of(lane), self._attempts.failed(task))
 
     def _give_up(self, failure: BaseException) -> None:
         if self.failure is None:
@@ -911,7 +940,12 @@ class Execution:
         if is_renewed:  # the root, which comes last, takes the place of a node that nobody has asked for
             added[new.pop()] = task
         edges = [places.of_all(node._dependencies, added) for node in new]
-        lanes = [self.lanes.number_of(node._function) for node in new]
+        try:
+            lanes = [self.lanes.number_of(node._function) for node in new]
+            own_lane = self.lanes.number_of(root._function)
+        except GraphError as error:  # there is no executor of that name
+            self._fail(task, lane, error)
+            return
         lazy = self._resources_among(new, first)
         if is_renewed:
             own = places.of_all(root._dependencies, added)
@@ -920,7 +954,6 @@ class Execution:
         try:
             self._refuse_resource(task, root)
             if is_renewed:
-                own_lane = self.lanes.number_of(root._function)
                 inputs = scheduler.dependencies[task]
                 self._unpack_for([*edges, own], [*lanes, own_lane], first)
                 ended = scheduler.renew(task, edges, lanes, own, own_lane)
@@ -1087,7 +1120,8 @@ class Execution:
         if hasattr(self, "scheduler"):
             del self.scheduler, self._places
         # These refer to this: they would keep each other alive.
-        del self._attempts, self._coroutines, self._threads, self._processes, self._resources, self.slice
+        del self._attempts, self._coroutines, self._threads, self._processes, self._named, self._resources
+        del self.slice
         if hasattr(self, "_plan"):
             del self._plan
         del self.nodes, self._lane_of, self._on_output, self._on_over

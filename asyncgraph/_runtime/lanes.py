@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from asyncgraph._graph.function import Function
 from asyncgraph._runtime.slots import Claimant, Slots
+from asyncgraph.errors import GraphError
 from asyncgraph.executors import process
 from asyncgraph.executors.base import Executor
 from asyncgraph.executors.thread import ThreadExecutor
 
-__all__ = ["COROUTINE", "EXECUTORS", "INLINE", "PROCESS", "RESOURCE", "THREAD", "Lane", "Lanes"]
+__all__ = ["COROUTINE", "INLINE", "PROCESS", "RESOURCE", "THREAD", "Lane", "Lanes"]
 
 INLINE, COROUTINE, THREAD, PROCESS, RESOURCE = range(5)
 
-EXECUTORS = ("loop", "loop", "thread", "process", "loop")
-"""What users call the executor of each lane."""
+_EXECUTORS = ("loop", "loop", "thread", "process", "loop")
 
 E = TypeVar("E", bound=Executor)
 
@@ -60,15 +61,15 @@ class Lanes:
         processes: Calls that run at once in worker processes.
         loop: The loop they all belong to.
         context: The context variables that calls in worker processes are to see.
+        named: Executors of the user's, by name.
         pool_options: What else the executor of worker processes is made with.
 
     Attributes:
         context: The same.
         thread: The thread that the loop ran in when these were made.
+        named: The lanes of executors of the user's.
+        with_slots: Those lanes that have slots.
     """
-
-    # Work that leaves the loop is begun first, so that it goes on while the loop does its own.
-    with_slots = (PROCESS, THREAD, COROUTINE)
 
     def __init__(
         self,
@@ -77,6 +78,7 @@ class Lanes:
         processes: int,
         loop: asyncio.AbstractEventLoop,
         context: Sequence[ContextVar[Any]] = (),
+        named: Mapping[str, Any] = MappingProxyType({}),
         **pool_options: Any,
     ) -> None:
         self.context = context
@@ -88,16 +90,49 @@ class Lanes:
         }
         # In a graph that is computed inside a worker process: workers of workers would multiply.
         self._numbers = {"thread": THREAD, "process": THREAD if process.is_worker else PROCESS}
+        self._names = [*_EXECUTORS, *named]
+        for number, (name, executor) in enumerate(named.items(), len(_EXECUTORS)):
+            self._numbers[name] = number
+            self._lanes[number] = _lane_of(executor, loop)
+        self.named = tuple(range(len(_EXECUTORS), len(self._names)))
+        self._know_resources = {
+            name for name, executor in named.items() if getattr(executor, "knows_resources", False)
+        }
+        # Work that leaves the loop is begun first, so that it goes on while the loop does its own.
+        self.with_slots = (*self.named, PROCESS, THREAD, COROUTINE)
         self._slots = tuple([lane.slots for lane in self._lanes.values()])
 
     def __getitem__(self, number: int) -> Lane[Any]:
         return self._lanes[number]
 
     def number_of(self, function: Function) -> int:
-        """The lane in which calls of `function` run."""
+        """The lane in which calls of `function` run.
+
+        Raises:
+            GraphError: There is no executor of the name that it asks for; or that knows no resources, and
+                it asks for some.
+        """
+        if function.resources and function.executor not in self._know_resources:
+            raise GraphError(
+                f"{function.name} takes {_listed(function.resources)}, and executor {function.executor!r} of "
+                "this runtime knows no resources; DaskExecutor and RayExecutor do, as in "
+                "Runtime(executors={'process': DaskExecutor(client)})"
+            )
         if function.executor == "loop":
             return COROUTINE if function.is_async else RESOURCE if function.is_resource else INLINE
-        return self._numbers[function.executor]
+        try:
+            return self._numbers[function.executor]
+        except KeyError:
+            name = function.executor
+        known = ", ".join(map(repr, ["loop", *self._numbers]))
+        raise GraphError(
+            f"{function.name} is to run in executor {name!r}, and this runtime has {known}; others are "
+            f"given to it, as in Runtime(executors={{{name!r}: ...}})"
+        )
+
+    def name_of(self, number: int) -> str:
+        """What users call the executor of a lane."""
+        return self._names[number]
 
     def renounce(self, claimant: Claimant) -> None:
         """The claimant does not want what slots are promised to it now."""
@@ -118,6 +153,18 @@ class Lanes:
     def executors(self) -> list[Executor]:
         """Those that have been made."""
         return [lane.made for lane in self._lanes.values() if lane.made is not None]
+
+
+def _listed(resources: Mapping[str, float]) -> str:
+    return "resources=" + str(dict(resources))
+
+
+def _lane_of(executor: Any, loop: asyncio.AbstractEventLoop) -> Lane[Any]:
+    if hasattr(executor, "bind"):  # one of asyncgraph's own
+        return Lane(lambda _, loop: executor.bind(loop), executor.slots, loop)
+    from asyncgraph.executors.futures import FuturesExecutor, slots_of
+
+    return Lane(lambda _, loop: FuturesExecutor(executor, loop), slots_of(executor), loop)
 
 
 def _no_executor(slots: int, loop: asyncio.AbstractEventLoop) -> Executor:

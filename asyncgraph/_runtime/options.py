@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
 from asyncgraph.observe.entered import AnyObserver
 
-__all__ = ["check_seconds", "checked_observers", "context_variables", "whole_number"]
+__all__ = [
+    "MISTAKEN",
+    "check_number",
+    "check_resources",
+    "check_seconds",
+    "checked_observers",
+    "context_variables",
+    "named_executors",
+    "whole_number",
+]
+
+
+MISTAKEN = {
+    "threads": "thread",
+    "processes": "process",
+    "async": "loop",
+    "asyncio": "loop",
+    "coroutine": "loop",
+}
+"""Names that are easily given to asyncgraph's own executors, and so to no other."""
 
 
 def whole_number(option: str, value: object, *, of: str = "whole number", least: int = 1) -> int:
@@ -48,6 +68,37 @@ def check_seconds(option: str, value: object) -> None:
         raise ValueError(f"{option}= takes a number of seconds above 0, not {value!r}{hint}")
 
 
+def check_number(option: str, value: object) -> None:
+    """Raise unless `value` is a finite number.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is not finite.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{option}= takes a number, not {value!r}")
+    if not -sys.float_info.max <= value <= sys.float_info.max:
+        raise ValueError(f"{option}= takes a finite number, not {value!r}")
+
+
+def check_resources(value: object) -> None:
+    """Raise unless `value` says how much there is to be of what.
+
+    Raises:
+        TypeError: It is no mapping of names to numbers.
+        ValueError: A number is not above 0, or not finite.
+    """
+    if not isinstance(value, Mapping):
+        raise TypeError(f"resources= takes a mapping of names to numbers, as {{'GPU': 1}}, not {value!r}")
+    for name, amount in value.items():
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"resources= takes names as keys, as 'GPU', not {name!r}")
+        if not isinstance(amount, int | float) or isinstance(amount, bool):
+            raise TypeError(f"resources= takes numbers, and {name!r} is {amount!r}")
+        if not 0 < amount <= sys.float_info.max:
+            raise ValueError(f"resources= takes numbers above 0, and {name!r} is {amount!r}")
+
+
 def checked_observers(given: object) -> tuple[AnyObserver, ...]:
     """What `observers=` says.
 
@@ -60,6 +111,34 @@ def checked_observers(given: object) -> tuple[AnyObserver, ...]:
     from asyncgraph.observe.observer import check_observers
 
     return check_observers(given)
+
+
+def named_executors(given: object) -> dict[str, Any]:
+    """What `executors=` says.
+
+    Raises:
+        TypeError: It is no mapping of names to executors.
+        ValueError: A name is one of asyncgraph's own.
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise TypeError(f"executors= takes a mapping of names to executors, not {given!r}")
+    for name, executor in given.items():
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"executors= takes names as keys, as 'gpu', not {name!r}")
+        if name in ("loop", "thread", *MISTAKEN):
+            raise ValueError(f"executors= cannot replace {name!r}: give it another name, as 'gpu'")
+        is_class = isinstance(executor, type)
+        is_client = type(executor).__module__.startswith("distributed.client")
+        has_method = callable(getattr(executor, "submit", None)) or callable(getattr(executor, "bind", None))
+        if is_class or is_client or not has_method:
+            hint = ": call it" if is_class else ": give it as DaskExecutor(client)" if is_client else ""
+            raise TypeError(
+                "executors= takes executors of concurrent.futures, which have `submit`, and those of "
+                f"asyncgraph, as DaskExecutor; {name!r} is {executor!r}{hint}"
+            )
+    return dict(given)
 
 
 def context_variables(given: object) -> tuple[ContextVar[Any], ...]:

@@ -92,8 +92,11 @@ class Owner(Protocol):
         """Whether tasks of the lane that only produce are to wait."""
         ...
 
-    def prepare(self, task: int) -> Resolved | None:
+    def prepare(self, task: int, copies: Mapping[int, Any] | None = None) -> Resolved | None:
         """Resolve the arguments of a task; None if that failed, and with it the task."""
+
+    def task_of(self, node: Node[Any]) -> int | None:
+        """The task whose result is that of the node, if it is there or will be."""
 
     def settle(self, task: int, lane: int, value: Any, error: BaseException | None) -> None:
         """A task has this outcome."""

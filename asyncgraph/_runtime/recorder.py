@@ -158,6 +158,10 @@ class Recorder:
         """So many attempts of a task have failed, the last one like this; `pause` seconds are left."""
         self._log.append((RETRYING, time.perf_counter(), task, (number, error), pause))
 
+    def began(self, task: int, worker: str) -> None:
+        """The call of a task begins now, as far as is known."""
+        self._log.append((BEGAN, time.perf_counter(), task, worker, None))
+
     def timing(self, task: int, call: Callable[..., Any] | None = None) -> Timing:
         """What notes, in a thread, when the call of a task begins and ends; and what is called there."""
         return Timing(self._log, task, None if call is None else self.around(task, call))

@@ -17,20 +17,31 @@ import weakref
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from asyncgraph._graph.arguments import search
 from asyncgraph._graph.node import Node
 from asyncgraph._graph.plan import Plan
 from asyncgraph._runtime.execution import OnOutput, current_execution, is_inside
-from asyncgraph._runtime.lanes import EXECUTORS, Lanes
-from asyncgraph._runtime.options import check_seconds, checked_observers, context_variables, whole_number
+from asyncgraph._runtime.lanes import Lanes
+from asyncgraph._runtime.options import (
+    check_seconds,
+    checked_observers,
+    context_variables,
+    named_executors,
+    whole_number,
+)
 from asyncgraph._runtime.planning import planned, planning
 from asyncgraph._runtime.remains import Remains
 from asyncgraph._runtime.run import Run, compute
 from asyncgraph.errors import RuntimeClosedError
 from asyncgraph.executors.base import Executor, usable_cores
 from asyncgraph.observe.entered import AnyObserver, entered
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor as ConcurrentExecutor
+
+    from asyncgraph.executors.remote import RunsCalls
 
 __all__ = [
     "Runtime",
@@ -55,7 +66,7 @@ class Usage(NamedTuple):
     """How busy an executor is.
 
     Attributes:
-        executor: "loop" for coroutines, "thread" or "process".
+        executor: "loop" for coroutines, "thread", "process", or the name of one of `executors`.
         used: How many slots are in use. It can exceed the capacity by nodes that compute others.
         capacity: How many there are.
         waiting: How many runs wait for one.
@@ -85,13 +96,20 @@ class Runtime:
         context: Context variables whose values calls in worker processes are to see, as they were at
             `compute()`; each is at the top level of a module. Calls elsewhere see all variables anyway. A
             value that does not pickle makes these calls fail with SerializationError.
+        executors: Executors of `concurrent.futures`, or whatever has their `submit`, by name, and those of
+            asyncgraph: `DaskExecutor`, `RayExecutor`. Functions with `executor=` that name run there. As many
+            calls are handed over at once as a pool has workers, as far as it tells (else one). Calls that
+            have begun there cannot be stopped: a run that is cancelled waits for them, and `timeout=`, which
+            counts from when a call is handed over, does so, too; clusters do not make it wait. They are the
+            caller's: nobody else shuts them down. "process" replaces the worker processes.
         observers: Who is told of all runs on this runtime, beside those of the runs themselves; see
             `asyncgraph.observe`.
 
     Raises:
-        TypeError: An argument is not a number, `context` no list of context variables, or `observers` no list
-            of what can be called.
-        ValueError: An argument is less than 1, or no module has a name for a variable in `context`.
+        TypeError: An argument is not a number, `context` no list of context variables, `observers` no list
+            of what can be called, or `executors` no mapping of names to executors.
+        ValueError: An argument is less than 1, no module has a name for a variable in `context`, or a name
+            in `executors` is taken.
 
     Example:
         >>> from asyncgraph import Runtime, delayed
@@ -109,6 +127,7 @@ class Runtime:
         max_tasks_per_worker: int | None = None,
         max_worker_memory: int | None = None,
         context: Sequence[contextvars.ContextVar[Any]] = (),
+        executors: Mapping[str, ConcurrentExecutor | RunsCalls] | None = None,
         observers: Iterable[AnyObserver] = (),
     ) -> None:
         cores = usable_cores()
@@ -121,6 +140,7 @@ class Runtime:
         if max_worker_memory is not None:
             whole_number("max_worker_memory", max_worker_memory, of="number of bytes")
         self._context = context_variables(context)
+        self._named = named_executors(executors)
         self._observers = checked_observers(observers)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lanes: Lanes | None = None
@@ -205,7 +225,7 @@ class Runtime:
         lanes = self._lanes
         if lanes is None:
             return []
-        named = {EXECUTORS[number]: lanes[number].slots for number in reversed(lanes.with_slots)}
+        named = {lanes.name_of(number): lanes[number].slots for number in reversed(lanes.with_slots)}
         return [Usage(name, slots.used, slots.capacity, len(slots.waiting)) for name, slots in named.items()]
 
     def begin(
@@ -275,6 +295,7 @@ class Runtime:
             self._processes,
             loop,
             self._context,
+            self._named,
             on_worker=partial(_tell_of_worker, weakref.ref(self)),  # not `self`: each would keep the other
             **self._pool_options,
         )

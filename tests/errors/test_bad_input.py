@@ -56,6 +56,7 @@ IN_PLACES: list[Callable[..., Any]] = [
 ]
 
 EXECUTORS = "'loop', 'thread', 'process'"
+NAMED = "one in Runtime(executors=...)"
 SECONDS = "takes a number of seconds"
 TIMES = "takes a number of times"
 ON = "on= takes a class of exceptions, a tuple of some, or a function of the error, not"
@@ -71,10 +72,18 @@ OPTIONS = [
     (ValueError, {"timeout": math.inf}, f"timeout= {SECONDS} above 0, not inf; None is for no limit"),
     (ValueError, {"timeout": -math.inf}, f"timeout= {SECONDS} above 0, not -inf"),
     (ValueError, {"timeout": 10**310}, f"timeout= {SECONDS} above 0, not {10**310}; None is for no limit"),
-    (TypeError, {"executor": 3}, f"executor= takes one of the names {EXECUTORS}, not 3"),
-    (TypeError, {"executor": call}, f"executor= takes one of the names {EXECUTORS}, not {call!r}"),
-    (ValueError, {"executor": "gpu"}, f"there is no executor 'gpu': executor= is one of {EXECUTORS}"),
-    (ValueError, {"executor": ""}, f"there is no executor '': executor= is one of {EXECUTORS}"),
+    (TypeError, {"executor": 3}, f"executor= takes one of the names {EXECUTORS}, or {NAMED}, not 3"),
+    (
+        TypeError,
+        {"executor": call},
+        f"executor= takes one of the names {EXECUTORS}, or {NAMED}, not {call!r}",
+    ),
+    (
+        ValueError,
+        {"executor": "threads"},
+        f"there is no executor 'threads': did you mean 'thread'? executor= is one of {EXECUTORS}, or {NAMED}",
+    ),
+    (ValueError, {"executor": ""}, f"there is no executor '': executor= is one of {EXECUTORS}, or {NAMED}"),
     (TypeError, {"retries": "3"}, f"retries= {TIMES} or a Retry, not '3'"),
     (TypeError, {"retries": 1.5}, f"retries= {TIMES} or a Retry, not 1.5"),
     (TypeError, {"retries": 0.0}, f"retries= {TIMES} or a Retry, not 0.0"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,16 @@ def test_an_example_is_short_and_tested(path: Path):
     tests = "".join(file.read_text() for file in Path(__file__).parent.glob("test_*.py"))
     assert f'"{path.name}"' in tests
     assert len(path.read_text().splitlines()) < (250 if path.name == "demo.py" else 60)
+
+
+def test_on_a_cluster():
+    """One graph gives the same here and on a cluster, where its calls ran; an error is the user's own."""
+    # Not in development mode: in a loop in debug mode, a cluster takes long to begin.
+    here, there, equal, where, error, note, *_ = output_of(
+        sys.executable, "-W", "error", str(EXAMPLES / "on_a_cluster.py")
+    ).splitlines()
+    words = "[('it', 2), ('was', 2)], 3.64 letters a word"
+    assert (here, there) == (f"here:           {words}", f"on the cluster: {words}")
+    assert (equal, where) == ("equal: True", "in its workers: True")
+    assert error == "ZeroDivisionError"
+    assert re.match(r"asyncgraph: node summary-\d+ \(summary\) failed, process executor", note)

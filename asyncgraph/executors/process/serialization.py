@@ -32,6 +32,7 @@ from asyncgraph.executors.safe_text import safe_repr
 __all__ = [
     "Pickler",
     "dumps",
+    "find_culprit",
     "pack_arguments",
     "pack_context",
     "pack_function",
@@ -114,7 +115,7 @@ def pack_arguments(arguments: Any, attached: list[Payload]) -> Payload:
         *function, args, kwargs = arguments
         roots = [("args", args), ("kwargs", kwargs), *(("function", each) for each in function)]
         cause = error
-    raise Refusal("arg-pickle", *_find_culprit(roots), cause)
+    raise Refusal("arg-pickle", *find_culprit(roots), cause)
 
 
 def pack_function(function: Callable[..., Any], by_value: Collection[str] = ()) -> bytes:
@@ -128,7 +129,7 @@ def pack_function(function: Callable[..., Any], by_value: Collection[str] = ()) 
             return dumps(function)
     except BaseException as error:  # the user's code runs here
         cause = error
-    raise Refusal("arg-pickle", *_find_culprit([("function", function)]), cause)
+    raise Refusal("arg-pickle", *find_culprit([("function", function)]), cause)
 
 
 def pack_context(context: list[tuple[Reference, Any]], by_value: Collection[str] = ()) -> bytes:
@@ -143,7 +144,7 @@ def pack_context(context: list[tuple[Reference, Any]], by_value: Collection[str]
     except BaseException as error:  # the user's code runs here
         cause = error
     values = [(f"the value of the context variable {reference[3]!r}", value) for reference, value in context]
-    raise Refusal("arg-pickle", *_find_culprit(values), cause)
+    raise Refusal("arg-pickle", *find_culprit(values), cause)
 
 
 def pack_result(value: Any) -> Payload:
@@ -158,7 +159,7 @@ def pack_result(value: Any) -> Payload:
         return Payload.of(pieces, buffers)
     except BaseException as error:  # the user's code runs here, and must not end the worker
         cause = error
-    raise Refusal("result-pickle", *_find_culprit([("result", value)]), cause)
+    raise Refusal("result-pickle", *find_culprit([("result", value)]), cause)
 
 
 class AttachingPickler(Pickler):
@@ -241,7 +242,7 @@ def _is_registered_by_value(module: str) -> bool:
 # --- the search for a culprit ---------------------------------------------------------------------
 
 
-def _find_culprit(roots: list[tuple[str, Any]]) -> tuple[str, Any]:
+def find_culprit(roots: list[tuple[str, Any]]) -> tuple[str, Any]:
     """Descend to the smallest part that does not pickle; return where it is, and it.
 
     Bounded in time: what it has not found by then is somewhere inside what it returns.

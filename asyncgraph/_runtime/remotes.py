@@ -1,0 +1,186 @@
+"""The results of an execution that are on clusters: which of them stay there, and which come home.
+
+The result of a call on a cluster that only other calls there need stays there, and a `Remote` has its place
+among the results. One that is needed on the loop as well is brought home, and calls there use what the
+cluster has. What comes to be needed on the loop later, by a node that a function has returned, is brought
+home before that node comes into the graph.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from asyncgraph._graph.node import Node, in_dependency_order, key_of
+from asyncgraph._graph.scheduler import FINISHED
+from asyncgraph._runtime.owner import Guard, Owner
+from asyncgraph.errors import GraphError
+from asyncgraph.executors.remote import BOTH, HERE, THERE, Remote
+
+__all__ = ["Remotes"]
+
+
+class Remotes:
+    """The results of one execution that are on clusters.
+
+    Args:
+        owner: The execution.
+    """
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._guard = Guard(owner)
+        # What is on a cluster, beside the value here: with how many calls there are still to use it.
+        self._copies: dict[int, tuple[Remote, int]] = {}
+        self._has_any = False
+        self._returned: dict[int, _Returned] = {}
+
+    def is_busy(self) -> bool:
+        """Whether anything is on its way home."""
+        return bool(self._returned)
+
+    def running(self) -> list[Node[Any]]:
+        """The nodes that have returned others, for which something is on its way home."""
+        return [self._owner.nodes[task] for task in self._returned]
+
+    def cancel(self) -> None:
+        """Nothing need come home any more."""
+        for returned in list(self._returned.values()):
+            for give_up in returned.ways:
+                give_up()
+
+    # -- where results are
+
+    def needed(self, task: int, lane: int) -> str:
+        """Where the result of a task of this lane is needed."""
+        scheduler = self._owner.scheduler
+        lanes = scheduler.lanes
+        # What has returned a node takes its result over, and passes it on to whoever.
+        is_there = [
+            lanes[each] == lane and not scheduler.is_alias(each) for each in scheduler.dependents[task]
+        ]
+        if scheduler.holds_inputs or scheduler.is_kept(task) or not all(is_there):
+            return BOTH if any(is_there) else HERE
+        self._has_any = True
+        return THERE
+
+    def note(self, task: int, lane: int, remote: Remote) -> None:
+        """The result of a task is here, and on the cluster as well."""
+        scheduler = self._owner.scheduler
+        uses = sum(scheduler.lanes[each] == lane for each in scheduler.dependents[task])
+        if uses:
+            self._copies[task] = remote, uses
+
+    def copies(self, task: int, lane: int) -> Mapping[int, Remote] | None:
+        """For a task of this lane: what the cluster has of what it needs, beside what is only there."""
+        if not self._copies:
+            return None
+        scheduler = self._owner.scheduler
+        return {
+            each: self._copies[each][0]
+            for each in scheduler.dependencies[task]
+            if each in self._copies and scheduler.lanes[each] == lane
+        }
+
+    def used(self, copies: Mapping[int, Remote]) -> None:
+        """A call has been handed over that uses these."""
+        for task in copies:
+            remote, uses = self._copies[task]
+            if uses == 1:
+                del self._copies[task]
+            else:
+                self._copies[task] = remote, uses - 1
+
+    # -- what comes home later
+
+    def bring_for(self, task: int, lane: int, root: Node[Any]) -> bool:
+        """Bring home what a returned node needs here, if that is anything; then the task is settled again.
+
+        Args:
+            task: The task whose function has returned it.
+            lane: The lane of the task.
+            root: The node.
+        """
+        if not self._has_any or self._owner.is_stopping:
+            return False
+        wanted = self._wanted(root)
+        if not wanted:
+            return False
+        scheduler, nodes = self._owner.scheduler, self._owner.nodes
+        returned = self._returned[task] = _Returned(lane, root, wanted)
+        for each in wanted:
+            scheduler.keep(each)
+            executor = self._owner.lanes[scheduler.lanes[each]].executor
+            come = partial(self._come, task, each)
+            returned.ways.append(executor.fetch(scheduler.results[each], key_of(nodes[each]), come))
+        return True
+
+    def _wanted(self, root: Node[Any]) -> list[int]:
+        """The tasks whose results are on a cluster, and needed here when this node is in the graph."""
+        owner = self._owner
+        new = in_dependency_order([root], lambda node: owner.task_of(node) is not None)
+        needed: set[int | None] = set() if new else {owner.task_of(root)}
+        for node in new:
+            try:
+                lane = owner.lanes.number_of(node._function)
+            except GraphError:  # there is no executor of that name, which is told elsewhere
+                continue
+            known = {owner.task_of(each) for each in node._dependencies} - {None}
+            needed |= {each for each in known if each is None or owner.scheduler.lanes[each] != lane}
+        scheduler = owner.scheduler
+        return [
+            each
+            for each in needed
+            if each is not None
+            and scheduler.state[each] == FINISHED
+            and type(scheduler.results[each]) is Remote
+        ]
+
+    def _come(self, task: int, source: int, value: Any, error: BaseException | None) -> None:
+        """The result of the task `source` is here."""
+        owner, returned = self._owner, self._returned[task]
+        with self._guard:
+            returned.left -= 1
+            if error is not None:
+                returned.error = returned.error or error
+            elif type(owner.scheduler.results[source]) is Remote:
+                owner.scheduler.results[source] = value
+            if returned.left:
+                return
+            del self._returned[task]
+            failure = returned.error
+            if owner.is_stopping and failure is None:
+                failure = asyncio.CancelledError()
+            outcome = [(None if failure is not None else returned.root, failure)]
+            returned.error = failure = error = None
+            # In no variable of a frame that goes on: it would be behind those in a traceback.
+            owner.settle(task, returned.lane, *outcome.pop())
+            for each in returned.sources:
+                owner.scheduler.let_go(each)
+            owner.begin_others()
+        owner.wake()
+
+
+class _Returned:
+    """A node that a function has returned, and for which something is on its way home.
+
+    Attributes:
+        lane: The lane of the task.
+        root: The node.
+        sources: The tasks whose results are on their way.
+        left: How many of them are not here yet.
+        ways: What gives each of them up.
+        error: Why one of them does not come.
+    """
+
+    __slots__ = ("error", "lane", "left", "root", "sources", "ways")
+
+    def __init__(self, lane: int, root: Node[Any], sources: list[int]) -> None:
+        self.lane = lane
+        self.root = root
+        self.sources = sources
+        self.left = len(sources)
+        self.ways: list[Callable[[], object]] = []
+        self.error: BaseException | None = None

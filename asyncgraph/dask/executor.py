@@ -1,0 +1,237 @@
+"""`DaskExecutor`: the calls of some nodes go to a Dask cluster, while coroutines and threads stay at home.
+
+Dask gets one task for each call. What it needs of results that are on the cluster goes as futures, so that
+the workers move the data among themselves. Here it is decided how a call becomes a task of Dask's, and what
+Dask's own errors mean; when that is done, and what comes home, is decided in `executors/remote.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import CancelledError as FutureCancelled
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+from asyncgraph._runtime.options import whole_number
+from asyncgraph.errors import RuntimeClosedError, SerializationError, WorkerCrashedError
+from asyncgraph.executors.remote import AwayCall, RemoteExecutor
+from asyncgraph.executors.safe_text import describe_error, safe_repr
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from asyncgraph.executors.packing import Packed
+    from asyncgraph.executors.travel import Held
+
+__all__ = ["DaskExecutor"]
+
+# Calls at once: enough for the workers of a large cluster to have some in line, which is also what clusters
+# that grow by themselves go by; and few enough for the scheduler and this process not to hold all of a large
+# graph.
+_IN_FLIGHT = 1000
+
+# Bytes: from this size on the arguments of a call go to a worker ahead of it. Dask's scheduler would have to
+# keep them otherwise, which it warns of from ten times as much on.
+_LARGE = 1 << 20
+
+_AFTER_TIMEOUT = (
+    "it was cancelled in executor {executor}, and what has begun in a thread of a worker goes on there by "
+    "itself"
+)
+
+
+class DaskExecutor:
+    """Runs calls on a Dask cluster: given to a runtime under a name, for functions with that `executor=`.
+
+    Under the name "process" it replaces the worker processes of the runtime, so that a graph needs no change.
+    Only these calls go to the cluster; coroutines and threads stay here.
+
+    Results that only other calls on the cluster need stay there, as futures, and workers move them among
+    themselves. What the loop needs comes home when its call has finished: a value that was asked for, or that
+    a node elsewhere takes, and all of a run that was begun with `start`, which can be asked for them. What is
+    on the cluster is let go of as soon as nothing needs it any more, also when a run fails or is cancelled.
+
+    `retries=` are those of asyncgraph, and `timeout=` counts from when a call is handed over. When a call is
+    cancelled, or late, so is its future; Dask begins nothing of it then, but what has begun in a thread of a
+    worker goes on by itself. A worker that dies is Dask's to recover: it begins what was running there once
+    more elsewhere, three times by default, and `WorkerCrashedError` says if that did not help.
+    `retries_on_crash=` and `isolate=` have no effect.
+
+    asyncgraph has to be installed where the scheduler and the workers run.
+
+    Args:
+        client: A client of the cluster: one with `asynchronous=True` of the loop that the runtime is on, or a
+            plain one, which has a loop in a thread of its own. It is the caller's: nobody else closes it.
+        in_flight: How many calls are handed over at once, at most; Dask decides which of them run.
+
+    Raises:
+        ImportError: Dask's `distributed` is not installed.
+        TypeError: `client` is no Dask client, or `in_flight` no number.
+        ValueError: `in_flight` is less than 1.
+
+    Example:
+        >>> from asyncgraph import Runtime, delayed
+        >>> from asyncgraph.dask import DaskExecutor
+        >>> from distributed import Client
+        >>> async def total(client: Client) -> int:
+        ...     async with Runtime(executors={"process": DaskExecutor(client)}):
+        ...         return await delayed(sum, executor="process")([1, 2, 3])
+        >>> async with Client(processes=False, asynchronous=True, dashboard_address=":0") as client:
+        ...     print(await total(client))
+        6
+    """
+
+    knows_resources = True
+
+    def __init__(self, client: Client, *, in_flight: int = _IN_FLIGHT) -> None:
+        try:
+            import distributed
+        except ImportError as error:
+            raise ImportError("DaskExecutor needs Dask: pip install 'asyncgraph[dask]'") from error
+        if not isinstance(client, distributed.Client):
+            raise TypeError(f"DaskExecutor takes a dask.distributed.Client, not {safe_repr(client)}")
+        self.slots = whole_number("in_flight", in_flight)
+        self._client = client
+
+    def bind(self, loop: asyncio.AbstractEventLoop) -> RemoteExecutor:
+        """The executor for runs on this loop: for the runtime."""
+        return RemoteExecutor(_DaskEngine(self._client), self.slots, loop, _AFTER_TIMEOUT)
+
+    def __repr__(self) -> str:
+        return f"<DaskExecutor of {self._client!r}>"
+
+
+class _DaskEngine:
+    """Dask, as an `Engine`."""
+
+    def __init__(self, client: Any) -> None:  # a Client; nearly nothing of it is typed
+        self._client = client
+        # What is still being sent for calls that have been cancelled meanwhile.
+        self._sending: set[asyncio.Task[Any]] = set()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """See `Engine`: the client's."""
+        loop: asyncio.AbstractEventLoop = self._client.loop.asyncio_loop
+        return loop
+
+    def check(self, loop: asyncio.AbstractEventLoop) -> None:
+        """See `Engine`."""
+        if self._client.status in ("closing", "closed"):
+            raise RuntimeClosedError(_closed("cannot run on the Dask cluster"))
+        # Not `asynchronous`, which says how it would behave in the present loop.
+        if self._client._asynchronous and self.loop is not loop:
+            raise RuntimeError(
+                "the Dask client of this executor belongs to another event loop: make one in this loop, or a "
+                "plain one, without asynchronous=True"
+            )
+
+    async def run(self, call: AwayCall, packed: Packed, handles: Sequence[Any]) -> Any:
+        """See `Engine`: let Dask make the call; the handle is its future."""
+        from asyncgraph._runtime.away import call_away
+
+        sent = await self._sent(packed) if packed.size >= _LARGE else packed
+        future = self._client.submit(
+            call_away,
+            call.key,
+            sent,
+            *handles,
+            key=f"{call.key}-{uuid.uuid4().hex}",
+            pure=False,
+            priority=call.priority,
+            resources=dict(call.resources) or None,
+        )
+        del sent, packed, handles, call
+        try:
+            error = await future.exception(asynchronous=True)
+        except asyncio.CancelledError:
+            # It only says so, and does not wait: so it is done in any case, also when the scheduler is slow.
+            with contextlib.suppress(Exception):  # the client is closed, and the scheduler has let go of all
+                await self._client.cancel([future], force=True, asynchronous=True)
+            raise
+        if error is not None:
+            del future  # which would be in the error's traceback, and hold the error itself
+            raise error
+        if future.status != "finished":
+            await future  # which raises why
+        return future
+
+    async def _sent(self, packed: Packed) -> Any:
+        """Send large arguments to a worker; returns the future that stands for them."""
+        sending = self._client.scatter(packed, hash=False, asynchronous=True)
+        aio_task = self.loop.create_task(_awaited(sending), context=Context())
+        self._sending.add(aio_task)
+        aio_task.add_done_callback(self._sending.discard)
+        try:
+            return await asyncio.shield(aio_task)
+        except asyncio.CancelledError:
+            # It is not stopped in the middle: nobody would let go of what has arrived then.
+            aio_task.add_done_callback(_let_go, context=Context())
+            raise
+
+    async def fetch(self, handle: Any) -> Held:
+        """See `Engine`: gather a result."""
+        held: Held = await self._client.gather(handle, asynchronous=True)
+        return held
+
+    def explained(self, error: BaseException, key: str) -> BaseException:
+        """See `Engine`: which of Dask's errors mean what."""
+        from distributed.scheduler import KilledWorker
+
+        explained: BaseException
+        if isinstance(error, KilledWorker):
+            explained = WorkerCrashedError(
+                f"{key} was running on Dask workers each time that one of them died: "
+                f"{error.allowed_failures + 1} in all, the last one at {error.last_worker.address}. Dask "
+                "begins it no more; why they died is in their logs (memory, most often). How often it tries "
+                "is set by distributed.scheduler.allowed-failures"
+            )
+        elif self._client.status in ("closing", "closed"):
+            explained = RuntimeClosedError(_closed(f"{key} was lost"))
+        elif isinstance(error, FutureCancelled | asyncio.CancelledError):
+            explained = WorkerCrashedError(f"{key} was lost by the Dask cluster: {_why(error)}")
+        elif isinstance(error, OSError):
+            explained = WorkerCrashedError(
+                f"{key} was lost: the connection to the Dask cluster has broken ({describe_error(error)})"
+            )
+        elif isinstance(error, ImportError) and (error.name or "").startswith("asyncgraph"):
+            explained = SerializationError(
+                f"{key} could not be unpickled on the Dask cluster, where asyncgraph cannot be imported "
+                f"({describe_error(error)}): the same version has to be installed for its scheduler and "
+                "workers",
+                stage="arg-unpickle",
+            )
+        else:
+            return error
+        explained.__cause__ = error.with_traceback(None)  # which is Dask's, and holds its futures
+        return explained
+
+    async def aclose(self) -> None:
+        """See `Engine`: give up what is still being sent."""
+        if self._sending and self.loop is asyncio.get_running_loop():
+            sending = list(self._sending)
+            for aio_task in sending:
+                aio_task.cancel()
+            await asyncio.wait(sending)
+
+
+async def _awaited(awaitable: Any) -> Any:
+    return await awaitable
+
+
+def _let_go(sent: asyncio.Task[Any]) -> None:
+    """What nobody wants any more has been sent."""
+    if not sent.cancelled() and sent.exception() is None:
+        sent.result().release()
+
+
+def _closed(what: str) -> str:
+    return f"{what}: its Dask client is closed; keep the client open for as long as the runtime"
+
+
+def _why(error: BaseException) -> str:
+    reason = getattr(error, "reason", None)
+    return describe_error(error) if reason in (None, "unknown") else f"{reason} ({describe_error(error)})"

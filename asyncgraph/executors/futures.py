@@ -1,0 +1,98 @@
+"""Calls in an executor of `concurrent.futures`, which belongs to the user: whatever has `submit`.
+
+A thread pool gets calls as they are, each in its context. Any other executor gets them pickled, as worker
+processes of asyncgraph do: functions that are not importable go by value, and what is raised comes back with
+its frames. What has been handed over and has not begun can be taken back; a call that has begun cannot be
+stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
+from contextvars import Context
+from typing import Any
+
+from asyncgraph.executors.base import Call, failure_of, perform
+
+__all__ = ["FuturesExecutor", "slots_of"]
+
+_INTERPRETERS = "InterpreterPoolExecutor"
+
+
+def slots_of(pool: Executor) -> int:
+    """How many calls an executor runs at once, as far as it tells; else 1."""
+    workers = getattr(pool, "_max_workers", None)
+    return workers if isinstance(workers, int) and workers > 0 else 1
+
+
+class FuturesExecutor:
+    """Hands calls to an executor, and brings their outcomes to the loop. It starts and ends no worker.
+
+    Args:
+        pool: The executor.
+        loop: The loop that outcomes are delivered on.
+    """
+
+    after_timeout = "nothing can stop what runs in executor {executor}: it was waited for"
+
+    def __init__(self, pool: Executor, loop: asyncio.AbstractEventLoop) -> None:
+        self.slots = slots_of(pool)
+        self._pool = pool
+        self._loop = loop
+        self._is_plain = isinstance(pool, ThreadPoolExecutor) and type(pool).__name__ != _INTERPRETERS
+
+    def start(self, call: Call) -> Callable[[], bool]:
+        """Hand over a call; raises nothing.
+
+        Returns:
+            What takes it back, if it has not begun, and says whether it did. The call is delivered then, too.
+        """
+        try:
+            future = self._submit(call)
+        except Exception as error:  # it is shut down, or the arguments do not pickle
+            self._loop.call_soon(call.deliver, None, failure_of(error, call.key), context=Context())
+            return _never
+        future.add_done_callback(lambda future: self._arrived(call, future))
+        return future.cancel
+
+    def _submit(self, call: Call) -> Future[Any]:
+        if self._is_plain:
+            return self._pool.submit(
+                call.context.run, perform, call.function, call.args, call.kwargs, call.key
+            )
+        from asyncgraph.executors.pickled import packed, run_packed
+
+        return self._pool.submit(run_packed, packed(call))
+
+    def _arrived(self, call: Call, future: Future[Any]) -> None:
+        """In whatever thread: the future is done."""
+        with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._deliver, call, future, context=Context())
+
+    def _deliver(self, call: Call, future: Future[Any]) -> None:
+        try:
+            outcome = future.result()
+        except CancelledError:
+            call.deliver(None, asyncio.CancelledError())
+            return
+        except BaseException as error:  # of the executor itself, as when its processes have died
+            call.deliver(None, failure_of(error, call.key))
+            return
+        if not self._is_plain:
+            from asyncgraph.executors.pickled import unpacked_outcome
+
+            outcome = unpacked_outcome(outcome, call.key)
+        call.deliver(*outcome)
+
+    async def aclose(self) -> None:
+        """Nothing is done: whoever has made the executor shuts it down."""
+
+    def close(self) -> None:
+        """Likewise."""
+
+
+def _never() -> bool:
+    return False

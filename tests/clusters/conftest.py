@@ -1,0 +1,46 @@
+"""A cluster for all tests, and for each test a client that must leave nothing there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("distributed")
+
+from distributed import Client
+
+from tests.clusters.cluster import cluster
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    """Give the address of a cluster of two worker processes, which all tests share."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    with cluster() as (address, _):
+        assert address.startswith("tcp://"), "the cluster has not started"
+        yield address
+
+
+@pytest.fixture
+async def client(address: str) -> AsyncIterator[Client]:
+    """Connect to the cluster from the test's own loop; nothing may be left on it afterwards."""
+    async with Client(address, asynchronous=True, set_as_default=False) as client:
+        await client.wait_for_workers(1)
+        yield client
+        if client.status == "running":
+            await nothing_is_left(client)
+
+
+async def nothing_is_left(client: Client) -> None:
+    """Fail unless the cluster lets go of all that it had: it is told of that a little later."""
+    deadline = asyncio.get_running_loop().time() + 20
+    while left := [*client.futures, *await client.run_on_scheduler(_tasks)]:
+        assert asyncio.get_running_loop().time() < deadline, left
+
+
+def _tasks(dask_scheduler: Any) -> list[str]:
+    return [f"{key}: {task.state}" for key, task in dask_scheduler.tasks.items()]
