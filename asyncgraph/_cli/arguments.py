@@ -53,7 +53,8 @@ examples:
 
 _SHOW = f"""\
 {_TARGET}
-Nothing is run, but for the function that makes the nodes, if TARGET is one.
+Nothing is run, but for the function that makes the nodes, if TARGET is one: all of it, also graphs that it
+computes itself.
 
 examples:
   asyncgraph show graph.py:total

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from asyncgraph.executors.safe_text import describe_error
@@ -14,6 +14,8 @@ from asyncgraph.observe.events import NODE_EVENTS, Event, NodeInfo, ObservedRun
 from asyncgraph.observe.observer import kinds_of
 
 __all__ = ["Audience"]
+
+_NOTHING: AbstractContextManager[Any] = nullcontext()
 
 logger = logging.getLogger("asyncgraph.observe")
 
@@ -51,9 +53,21 @@ class Audience:
         """Tell those who want to know."""
         for observer in self._wanting.get(type(event), ()):
             try:
-                observer(event)
-            except Exception as error:
+                # A run in a thread of another has a loop of its own, and tells the same observers.
+                with getattr(observer, "telling", _NOTHING):
+                    observer(event)
+            except (KeyboardInterrupt, SystemExit):  # the program's, not the observer's
+                raise
+            except BaseException as error:  # a CancelledError, too, is no reason to stop the run
                 self._drop(observer, type(event).__name__, error)
+
+    def drop(self, observer: AnyObserver) -> None:
+        """Tell an observer no more."""
+        self.observers = [each for each in self.observers if each is not observer]
+        # New lists: one may be in use, here or further up.
+        self._wanting = {
+            kind: [each for each in those if each is not observer] for kind, those in self._wanting.items()
+        }
 
     def around(
         self, run: ObservedRun, node: NodeInfo, call: Callable[..., Any]
@@ -66,18 +80,15 @@ class Audience:
                 continue
             try:
                 manager = around(run, node, call)
+                _refuse_unusable(manager, node)
             except Exception as error:
                 self._drop(observer, "around", error)
             else:
                 managers += [] if manager is None else [manager]
         return managers
 
-    def _drop(self, observer: AnyObserver, what: str, error: Exception) -> None:
-        self.observers = [each for each in self.observers if each is not observer]
-        # New lists: one may be in use, here or further up.
-        self._wanting = {
-            kind: [each for each in those if each is not observer] for kind, those in self._wanting.items()
-        }
+    def _drop(self, observer: AnyObserver, what: str, error: BaseException) -> None:
+        self.drop(observer)
         self._on_dropped(observer)
         # One line: what an observer does wrong, it may do with each event of each run.
         name = getattr(observer, "__qualname__", type(observer).__qualname__)
@@ -85,3 +96,19 @@ class Audience:
             "the observer %s raised %s at %s, and is told no more", name, describe_error(error), what
         )
         logger.debug("where it was raised", exc_info=error)
+
+
+def _refuse_unusable(manager: object, node: NodeInfo) -> None:
+    """Raise TypeError for what a call cannot be made in: no context manager, or one that cannot go there."""
+    if manager is None:
+        return
+    if not hasattr(type(manager), "__enter__"):
+        raise TypeError(f"around is to return a context manager or None, not {manager!r}")
+    if node.executor == "process":
+        from asyncgraph.executors.process.serialization import dumps
+
+        try:
+            dumps(manager)
+        except Exception as error:
+            what = f"what around returns for {node.key} does not pickle, and the node is for a worker process"
+            raise TypeError(f"{what}: {describe_error(error)}") from error

@@ -270,7 +270,7 @@ class Coroutines:
     def _next(self) -> _Call | None:
         """The first coroutine that is ready."""
         owner = self._owner
-        while not owner.is_stopping:
+        while not (owner.is_stopping or (owner.recorder is not None and owner.recorder.is_behind)):
             if self.made:
                 made, function, args, kwargs = self.made.popleft()
                 call = self._around(made, function)

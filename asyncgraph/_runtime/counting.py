@@ -64,7 +64,10 @@ class Counting:
     def look(self, execution: Execution) -> None:
         """Count anew; if the execution ends amid that, it stays as it was."""
         self.was_asked = True
-        with self._lock:
+        # Not waited for: who holds it may be what a signal handler, which asks this, has interrupted.
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
             if self._is_final:
                 return
             try:
@@ -88,6 +91,8 @@ class Counting:
                 )
                 for name, number in self._numbers.items()
             ]
+        finally:
+            self._lock.release()
 
     def _begin_anew(self) -> None:
         # What was looked at may have been the nodes that were asked for; others come, in another order.

@@ -172,7 +172,7 @@ class Execution:
         self._held = dict.fromkeys(lanes.with_slots, 0)
         self._is_nested = current_execution() is not None
         self.is_scheduled = False
-        self._is_broken = False
+        self._is_broken = self._is_telling_the_end = False
         # Whether the scheduler knows that the execution is being stopped; and whether all else does.
         self._has_cancelled = self._has_stopped = False
         self._is_awake = False
@@ -250,8 +250,10 @@ class Execution:
             once.refuse_spent(remains.nodes[task] for task in missing if not scheduler.is_alias(task))
         self._places = Places(remains.nodes, remains.number)
         if self.recorder is not None:
-            self.recorder.planned(remains.nodes, scheduler.dependencies, sorted(scheduler.outputs))
-            self.recorder.there_already(scheduler)
+            # Copies: these change while the graph grows, and what is noted is looked at later.
+            nodes, dependencies = list(remains.nodes), list(scheduler.dependencies)
+            self.recorder.planned(nodes, dependencies, sorted(scheduler.outputs))
+            self.recorder.there_already(scheduler.state)
         scheduler.note_states(list if self.recorder is None else self.recorder.states)
         yield from scheduler.revive_in_pieces()
         if not self.is_stopping:
@@ -495,6 +497,8 @@ class Execution:
                 self._resources.silence()
             leave(self)
             stop_within(self)  # what threads are still at need not go on
+            if self.recorder is not None:
+                self.recorder.close()
 
     def final_value_of(self, node: Node[Any]) -> Any:
         """The value of an output, or its error, when the execution is over."""
@@ -529,7 +533,7 @@ class Execution:
             yield
         recorder = self.recorder
         if recorder is not None:
-            recorder.planned(plan.nodes, plan.dependencies, plan.outputs)
+            recorder.planned(plan.nodes, plan.dependencies, plan.outputs, begun)
         first = yield from urgency(plan, self.lanes, self._lane_of)
         scheduler = yield from Scheduler.in_pieces(
             plan.dependencies,
@@ -637,7 +641,7 @@ class Execution:
 
     def begin_others(self) -> None:
         """Begin all that is not for runners, until the slice is over."""
-        if not any(self._others):
+        if not any(self._others) or (self.recorder is not None and self.recorder.is_behind):
             return
         while any(self._others) and not self.is_stopping:
             has_begun = self._fill_slots()
@@ -646,7 +650,7 @@ class Execution:
                 self._call_inline(task)
             elif not has_begun:
                 break  # what is ready has no slot: it is woken for one
-            if self.slice.is_over():
+            if self.slice.is_over() or (self.recorder is not None and self.recorder.is_behind):
                 break
 
     def _fill_slots(self) -> bool:
@@ -664,6 +668,8 @@ class Execution:
         """Whether there is anything to begin in the lane."""
         if not self.is_scheduled:
             return self._way is not None and self._way.can_begin()
+        if self.recorder is not None and self.recorder.is_behind:
+            return False  # it wakes us
         scheduler = self.scheduler
         if scheduler.is_ready(lane) and (scheduler.backlog(lane) or not self._is_congested()):
             return True
@@ -733,6 +739,8 @@ class Execution:
         """An execution that waits for nothing would wait for ever: rather than hang, say so."""
         if self._is_busy() or self._is_awake or self.lanes.will_wake(self) or self._attempts.waiting():
             return
+        if self.recorder is not None and self.recorder.is_behind:
+            return  # it wakes us
         if self.scheduler.remaining:
             raise AssertionError(f"{self.scheduler.remaining} tasks remain, and it waits for nothing")
 
@@ -1051,7 +1059,9 @@ class Execution:
             is_finished = not (self.is_scheduled and self.scheduler.remaining)
         if is_finished or self._is_broken:
             if not (self.recorder is None or self._is_broken or self.recorder.has_told_all()):
-                self.loop.call_soon(self.check_over)  # in the next turn: there may be much to tell
+                if not self._is_telling_the_end:
+                    self._is_telling_the_end = True
+                    self.loop.call_soon(self._go_on_telling)  # in the next turn: there may be much to tell
                 return
             if self._resources is not None:
                 if self._resources.close_all():
@@ -1062,6 +1072,10 @@ class Execution:
             self.lanes.forget(self)
             self._on_over()
             self._let_go()
+
+    def _go_on_telling(self) -> None:
+        self._is_telling_the_end = False
+        self.check_over()
 
     def break_off(self, error: BaseException) -> None:
         """Asyncgraph itself has failed, or was interrupted: end with that, rather than hang."""

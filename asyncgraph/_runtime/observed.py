@@ -40,7 +40,7 @@ class View:
         requested: The nodes that were asked for.
         runtime: The runtime.
         outer: The run that it was begun in a node of, and the key of that node; or None.
-        age: How many seconds ago it was begun.
+        began: When it was begun, on the clock of events.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class View:
         requested: Sequence[Node[Any]],
         runtime: Any,
         outer: tuple[View, str] | None,
-        age: float,
+        began: float,
     ) -> None:
         self.id = next(_ids)
-        self.began = time.perf_counter() - age
-        self.wall_time = time.time() - age
+        self.began = began
+        self.wall_time = time.time() - (time.perf_counter() - began)
         self.runtime = runtime
         self.outer = outer
         keys = [key_of(node) for node in requested[:_NAMED]]
@@ -76,8 +76,12 @@ class View:
 
     def statistics(self) -> Statistics:
         """See `ObservedRun`."""
-        run = self._run
-        return self._statistics if run is None else run.statistics()
+        while (run := self._run) is not None:
+            try:
+                return run.statistics()
+            except AttributeError:  # in another thread: the execution is letting go of what it had
+                continue
+        return self._statistics
 
     def progress(self) -> list[FunctionProgress]:
         """See `ObservedRun`."""

@@ -13,12 +13,12 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from asyncgraph._graph.node import Node
-from asyncgraph._graph.scheduler import CANCELLED, FINISHED, RELEASED, WAITING, Scheduler
+from asyncgraph._graph.scheduler import CANCELLED, FINISHED, RELEASED, WAITING
 from asyncgraph._runtime.audience import Audience
 from asyncgraph._runtime.observed import View
 from asyncgraph._runtime.sizes import size_of
@@ -31,6 +31,8 @@ from asyncgraph._runtime.teller import (
     OUTCOME,
     RETRYING,
     STATE,
+    STATES,
+    THERE,
     Entry,
     Teller,
 )
@@ -43,11 +45,15 @@ __all__ = ["Recorder", "Timing"]
 
 logger = logging.getLogger("asyncgraph")
 
-# Seconds between two tellings, while there is little to tell; how many entries are told at once, which takes
-# a millisecond or two; and from how many on that is done at once.
+# Seconds between two tellings, while there is little to tell; how many notes are told in a turn of the loop,
+# which takes a few milliseconds; and from how many on nothing more is begun until they have been told.
 _PAUSE = 0.02
 _PORTION = 500
-_MANY = 1000
+_MANY = 2000
+
+# What becomes of first states when a run is cancelled before anything has begun: see `planned`.
+_CANCEL = bytes([CANCELLED, *range(1, 256)])
+assert WAITING == 0
 
 # Kinds of nodes that nothing is put around: nothing of the user's is called.
 _NOT_CALLED = ("data", "choice")
@@ -62,6 +68,7 @@ class Recorder:
 
     Attributes:
         surrounds: Whether somebody puts something around calls, so that each has to be made by itself.
+        is_behind: Whether there is so much to tell that nothing is to begin; the execution is woken then.
     """
 
     def __init__(self, audience: Audience, loop: asyncio.AbstractEventLoop) -> None:
@@ -71,9 +78,14 @@ class Recorder:
         self._log: deque[Entry] = deque()
         self._timer: asyncio.Handle | None = None
         self._teller: Teller | None = None
-        self._is_telling = False
-        # The tasks that are to be run, as far as is known before anything begins.
-        self._open: Iterable[int] = ()
+        self._is_telling = self._has_ended = False
+        self.is_behind = False
+        # Observers are told in a context of their own, wherever that is: it may be in the midst of a node.
+        self._context = Context()
+        # A note of many changes that is being told.
+        self._unfolding: Iterator[Entry] | None = None
+        # The states of all tasks before anything has begun: released, if there is a value; else waiting.
+        self._first = b""
         self._look: Callable[[], Iterable[tuple[int, float, str]]]
         self._view: View
         self._execution: Execution | None = None
@@ -92,24 +104,28 @@ class Recorder:
         return _NotedStates(states, self._log)
 
     def planned(
-        self, nodes: Sequence[Node[Any]], dependencies: Sequence[tuple[int, ...]], outputs: Any
+        self,
+        nodes: Sequence[Node[Any]],
+        dependencies: Sequence[tuple[int, ...]],
+        outputs: Iterable[int],
+        given: int = 0,
     ) -> None:
-        """These are all nodes that there are at first."""
-        self._open = range(len(nodes))
-        self._log.append((ADDED, time.perf_counter(), 0, (nodes, dependencies, None), tuple(outputs)))
+        """These are all nodes that there are at first; so many, the first ones, have been given values."""
+        now = time.perf_counter()
+        self._log.append((ADDED, now, 0, (nodes, dependencies, None), tuple(outputs)))
+        self._first = bytes([RELEASED]) * given + bytes([WAITING]) * (len(nodes) - given)
+        if given:
+            self._log.append((THERE, now, 0, self._first, None))
+
+    def there_already(self, states: Sequence[int]) -> None:
+        """What has finished in an earlier run, after which these are the states, has its value already."""
+        done = (FINISHED, RELEASED)
+        self._first = bytes([RELEASED if state in done else WAITING for state in states])
+        self._log.append((THERE, time.perf_counter(), 0, self._first, None))
 
     def cancelled_before(self) -> None:
         """The execution is stopped, and nothing of it has begun; its scheduler does not count."""
-        now = time.perf_counter()
-        self._log.extend([(STATE, now, task, WAITING, CANCELLED) for task in self._open])
-
-    def there_already(self, scheduler: Scheduler) -> None:
-        """What has finished in an earlier run has its value from the beginning."""
-        now = time.perf_counter()
-        done = [task for task, state in enumerate(scheduler.state) if state in (FINISHED, RELEASED)]
-        for task in done:
-            self._log.append((CACHED, now, task, size_of(scheduler.results[task]), None))
-        self._open = set(self._open).difference(done)
+        self._log.append((STATES, time.perf_counter(), 0, self._first, self._first.translate(_CANCEL)))
 
     def mark(self) -> int:
         """The place at which `expanded` is to be noted: before what follows from it."""
@@ -132,11 +148,11 @@ class Recorder:
 
     def outcome(self, task: int, value: Any, error: BaseException | None) -> None:
         """A running task has this outcome."""
-        self._log.append(
-            (OUTCOME, time.perf_counter(), task, 0 if error is not None else size_of(value), None)
-        )
-        if len(self._log) > _MANY:
-            self._tell(_PORTION)
+        told = None if isinstance(error, asyncio.CancelledError) else error
+        size = 0 if error is not None else size_of(value)
+        self._log.append((OUTCOME, time.perf_counter(), task, size, told))
+        if len(self._log) > _MANY and not self.is_behind:
+            self._fall_behind()
 
     def retrying(self, task: int, number: int, error: str, pause: float) -> None:
         """So many attempts of a task have failed, the last one like this; `pause` seconds are left."""
@@ -178,51 +194,103 @@ class Recorder:
 
     def has_told_all(self) -> bool:
         """Tell a portion, before the end; whether nothing is left."""
-        self._tell(_PORTION)
-        return not self._log
+        self._tell()
+        return self._has_ended or not (self._log or self._unfolding)
 
     def close(self) -> None:
-        """The execution is over."""
+        """The execution is over, or nothing more can be told of it."""
+        self._has_ended = True
         if self._timer is not None:
             self._timer.cancel()
         self._log.clear()
-        self._teller = self._execution = None
+        self._unfolding = None
+        execution, self._teller, self._execution = self._execution, None, None
+        if self.is_behind and execution is not None:
+            self.is_behind = False
+            execution.wake()
+
+    def _fall_behind(self) -> None:
+        """Let nothing more begin until most has been told; what has begun goes on."""
+        if self._has_ended:  # there is nobody to tell: what is noted is dropped now and then
+            self._log.clear()
+        elif self._teller is not None:
+            self.is_behind = True
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_soon(self._tick, context=Context())
 
     def _arm(self) -> None:
         # An empty context: a timer would keep the context of whoever happened to begin the run.
         self._timer = self._loop.call_later(_PAUSE, self._tick, context=Context())
 
     def _tick(self) -> None:
-        if self._teller is None:
-            return
-        self._tell(_PORTION)
-        self._tell_of_those_elsewhere()
-        if len(self._log) > _PORTION:
-            self._timer = self._loop.call_soon(self._tick, context=Context())
-        else:
-            self._arm()
+        try:
+            self._tell()
+        finally:  # Ctrl-C may strike in an observer
+            if self._execution is not None:
+                if len(self._log) > _PORTION or self._unfolding is not None:
+                    self._timer = self._loop.call_soon(self._tick, context=Context())
+                else:
+                    self._arm()
+                    if self.is_behind:
+                        self.is_behind = False
+                        self._execution.wake()
 
-    def _tell_of_those_elsewhere(self) -> None:
-        """Tell of calls in worker processes that have begun, as far as has been heard, and go on."""
-        if self._teller is not None and not self._log:
-            for task, since, worker in self._look():
-                self._teller.has_begun(task, since, worker)
-
-    def _tell(self, most: int) -> None:
-        log, teller = self._log, self._teller
-        if teller is None or self._is_telling:  # an observer may do what is noted
+    def _tell(self) -> None:
+        """Tell a portion of what there is to tell."""
+        if self._teller is None or self._is_telling:  # an observer may do what is noted
             return
         self._is_telling = True
         try:
-            for _ in range(min(most, len(log))):
-                teller.tell(log.popleft())
+            self._context.run(self._tell_portion, self._teller)
         except Exception:
             # A fault of ours must not harm the run.
             logger.exception("asyncgraph failed to tell observers of %r; please report this", self._view)
-            log.clear()
             self.close()
         finally:
             self._is_telling = False
+
+    def _tell_portion(self, teller: Teller) -> None:
+        for _ in range(_PORTION):
+            entry = self._next()
+            if entry is None:
+                break
+            teller.tell(entry)
+        if not (self._log or self._unfolding):
+            # Calls in worker processes that have begun, as far as has been heard, and go on.
+            for task, since, worker in self._look():
+                teller.has_begun(task, since, worker)
+
+    def _next(self) -> Entry | None:
+        """The first note that has not been told."""
+        while True:
+            if self._unfolding is not None:
+                entry = next(self._unfolding, None)
+                if entry is not None:
+                    return entry
+                self._unfolding = None
+            if not self._log:
+                return None
+            entry = self._log.popleft()
+            if entry[0] != STATES and entry[0] != THERE:
+                return entry
+            self._unfolding = self._unfolded(*entry)
+
+    def _unfolded(
+        self, what: int, when: float, _: int, before: bytes, after: bytes | None
+    ) -> Iterator[Entry]:
+        """One note for each task that a note of many is about."""
+        if after is not None:
+            for task, (old, new) in enumerate(zip(before, after, strict=True)):
+                if old != new:
+                    yield STATE, when, task, old, new
+            return
+        for task, state in enumerate(before):
+            if state == RELEASED:
+                execution = self._execution
+                known = execution is not None and execution.is_scheduled
+                value = execution.scheduler.results[task] if known and execution is not None else None
+                yield CACHED, when, task, 0 if value is None else size_of(value), None
 
 
 class Timing:
@@ -244,9 +312,9 @@ class Timing:
         worker = f"thread {threading.current_thread().name.rpartition('-')[2]}"
         self._log.append((BEGAN, time.perf_counter(), self._task, worker, None))
 
-    def ended(self) -> None:
-        """It has ended now."""
-        self._log.append((ENDED, time.perf_counter(), self._task, None, None))
+    def ended(self, size: int | None = None) -> None:
+        """It has ended now, with a value of this size, if that is known already."""
+        self._log.append((ENDED, time.perf_counter(), self._task, size, None))
 
 
 class _NotedStates(list[int]):
@@ -263,9 +331,7 @@ class _NotedStates(list[int]):
             self._log.append((STATE, time.perf_counter(), index, self[index], state))
             list.__setitem__(self, index, state)
             return
-        before = [*self]
+        # Of many at once in one note, which is unfolded when it is told: there may be a million.
+        before = bytes([*self])
         list.__setitem__(self, index, state)
-        now = time.perf_counter()
-        for task, (old, new) in enumerate(zip(before, self, strict=True)):
-            if old != new:
-                self._log.append((STATE, now, task, old, new))
+        self._log.append((STATES, time.perf_counter(), 0, before, bytes([*self])))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextvars import Context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TextIO, TypeVar
 
@@ -66,6 +67,8 @@ class Run(Generic[T_co]):
         self._remains: Remains | None = None
         self._was_resumed = False
         self._began = time.monotonic()
+        # The same on the clock of events.
+        self._began_at = time.perf_counter()
         self._ended: float | None = None
         # Why it ends early, if not for the failure of a node: cancelled, or out of time.
         self._interruption: BaseException | None = None
@@ -102,7 +105,13 @@ class Run(Generic[T_co]):
                 self._timer.cancel()
             raise
         if audience is not None:
-            self._tell_of_start(audience, runtime, recorder)
+            try:
+                self._tell_of_start(audience, runtime, recorder)
+            except BaseException:  # Ctrl-C: nobody will ever have this run
+                if recorder is not None:
+                    recorder.close()
+                self._execution.stop()
+                raise
 
     def __await__(self) -> Generator[Any, None, T_co]:
         """The value of the node; raises its failure, or CancelledError if the run was cancelled."""
@@ -382,6 +391,8 @@ class Run(Generic[T_co]):
     def abandon(self) -> None:
         """The loop is gone, and nothing can be done any more."""
         self._execution.abandon()
+        if not self._over.done():
+            self._tell_of_end(asyncio.CancelledError())
 
     def add_done_callback(self, callback: Callable[[Run[T_co]], object]) -> None:
         """Call `callback(run)`, which must not raise, when the run is over; now, if it is."""
@@ -399,7 +410,7 @@ class Run(Generic[T_co]):
 
         execution, outer = self._execution, current_execution()
         inside = None if outer is None or outer.view is None else (outer.view, outer.key_here())
-        self._view = execution.view = View(self, execution, self._requested, runtime, inside, self.age)
+        self._view = execution.view = View(self, execution, self._requested, runtime, inside, self._began_at)
         audience.tell(RunStarted(self._view, self._view.began))
         if recorder is not None:
             recorder.begin(self._view, execution)
@@ -412,8 +423,10 @@ class Run(Generic[T_co]):
         is_cancelled = isinstance(error, asyncio.CancelledError)
         state = "finished" if error is None else "cancelled" if is_cancelled else "failed"
         told = None if is_cancelled else error
+        event = RunFinished(self._view, time.perf_counter(), state, told)
         try:
-            self._audience.tell(RunFinished(self._view, time.perf_counter(), state, told))
+            # In a context of its own: this may be in the midst of a node.
+            Context().run(self._audience.tell, event)
         finally:
             self._view.end()
             self._audience = None
@@ -434,7 +447,15 @@ class Run(Generic[T_co]):
             self._ended = time.monotonic()
             if self._timer is not None:
                 self._timer.cancel()
-            self._tell_of_end(self._settle())
+            error = self._settle()
+            try:
+                self._tell_of_end(error)
+            finally:
+                del error
+                self._wake_waiters()
+        self._wake_waiters()
+
+    def _wake_waiters(self) -> None:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)

@@ -332,7 +332,13 @@ class Runtime:
         observers = [*self._observers, *(each for audience in audiences for each in audience.observers)]
         about = time.perf_counter(), f"process {pid}", pid, self
         event = WorkerStarted(*about) if end is None else WorkerLost(*about, end)
-        Audience(observers, self.remove_observer).tell(event)
+
+        def drop(observer: AnyObserver) -> None:
+            self.remove_observer(observer)
+            for audience in audiences:
+                audience.drop(observer)
+
+        Audience(observers, drop).tell(event)
 
     def _cancel_runs(self) -> None:
         for run in list(self._runs):

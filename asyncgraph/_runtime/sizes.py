@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from itertools import islice
+from types import CoroutineType
 from typing import Any
 
 from asyncgraph._graph.arguments import ATOMS
+from asyncgraph._graph.node import Node
 
 __all__ = ["size_of"]
 
@@ -20,6 +22,8 @@ def size_of(value: Any, depth: int = _DEPTH) -> int:
     kind = type(value)
     if kind in ATOMS:
         return sys.getsizeof(value)
+    if issubclass(kind, Node | CoroutineType):  # whose value has yet to come, and is not to be asked
+        return 0
     try:
         if kind in (list, tuple, set, frozenset):
             return _size_of_items(value, value, depth)

@@ -32,17 +32,32 @@ from asyncgraph.observe.events import (
 if TYPE_CHECKING:
     from asyncgraph._runtime.execution import Execution
 
-__all__ = ["ADDED", "BEGAN", "CACHED", "ENDED", "EXPANDED", "OUTCOME", "RETRYING", "STATE", "Entry", "Teller"]
+__all__ = [
+    "ADDED",
+    "BEGAN",
+    "CACHED",
+    "ENDED",
+    "EXPANDED",
+    "OUTCOME",
+    "RETRYING",
+    "STATE",
+    "STATES",
+    "THERE",
+    "Entry",
+    "Teller",
+]
 
 # What a note says. Behind it come the time, the task, and two things more:
 STATE = 0  # the state before, and the new one
 BEGAN = 1  # the worker
-ENDED = 2
-OUTCOME = 3  # the size of the value
+ENDED = 2  # the size of the value, if that is known
+OUTCOME = 3  # the size of the value; the error
 RETRYING = 4  # the number of the attempt and its error, in words; the pause
 ADDED = 5  # nodes, dependencies and the source; the outputs
 EXPANDED = 6  # the root
 CACHED = 7  # the size of the value
+STATES = 8  # of all tasks: the states before, and the new ones, as bytes
+THERE = 9  # of all tasks, as bytes: released, if there is a value before anything has begun
 
 Entry = tuple[int, float, int, Any, Any]
 
@@ -77,13 +92,16 @@ class Teller:
         self._infos: dict[int, NodeInfo] = {}
         self._former: dict[int, NodeInfo] = {}
         # Tasks that have been told to be ready; what is known of the calls that are going on; tasks that have
-        # returned a node; and the number of the next attempt, where that is not the first.
+        # returned a node, each with the task of that; the number of the next attempt, where that is not the
+        # first; and those that had a value from the beginning.
         self._ready: set[int] = set()
         self._calls: dict[int, _Call] = {}
-        self._expanded: set[int] = set()
+        self._expanded: dict[int, int] = {}
         self._attempts: dict[int, int] = {}
-        # The size of the last value that has come: those that had returned its node have it, too.
-        self._size = 0
+        self._cached: set[int] = set()
+        # What has come with nodes that were returned, until somebody asks; and the sizes of values.
+        self._later: dict[int, tuple[Node[Any], tuple[int, ...]]] = {}
+        self._sizes: dict[int, int] = {}
 
     def tell(self, entry: Entry) -> None:
         """Tell what a note says, if that is for others to know."""
@@ -93,18 +111,20 @@ class Teller:
         elif what == BEGAN:
             self._began(task, when, one)
         elif what == ENDED:
-            self._call_of(task).ended = when
+            call = self._call_of(task)
+            call.ended, call.size = when, one
         elif what == OUTCOME:
             call = self._call_of(task)
-            call.ended = call.ended or when
-            self._size = one
+            call.ended, call.error = call.ended or when, other
+            self._sizes[task] = one if call.size is None else call.size
         elif what == RETRYING:
             self._retrying(when, task, *one, pause=other)
         elif what == ADDED:
             self._added(when, *one, outputs=other)
         elif what == EXPANDED:
             self._has_expanded(when, task, one)
-        else:
+        elif task not in self._cached:
+            self._cached.add(task)
             self._tell(NodeCached(self._view, when, self._info(task), one))
 
     def describe(self, task: int, node: Node[Any], dependencies: tuple[int, ...]) -> NodeInfo:
@@ -133,16 +153,19 @@ class Teller:
             self._tell(NodesAdded(self._view, when, self._made, None, outputs))
             return
         origin = self._former[source] = self._info(source)
-        new = [
-            self._made.describe(number, node, own) for (node, number), own in zip(nodes, edges, strict=True)
-        ]
-        self._infos.update((info.number, info) for info in new)
-        self._tell(NodesAdded(self._view, when, new, origin, ()))
+        numbers = [number for _, number in nodes]
+        new = [node for node, _ in nodes]
+        self._later.update(zip(numbers, zip(new, edges, strict=True), strict=True))
+        for number in numbers:
+            self._infos.pop(number, None)  # of one that has taken the place of another
+        self._tell(NodesAdded(self._view, when, Infos(new, edges, numbers), origin, ()))
 
     def _info(self, task: int) -> NodeInfo:
         info = self._infos.get(task)
         if info is None:
-            info = self._infos[task] = self._made[task]
+            later = self._later.pop(task, None)
+            info = self._made[task] if later is None else self._made.describe(task, *later)
+            self._infos[task] = info
         return info
 
     # -- states
@@ -160,8 +183,7 @@ class Teller:
         elif new == FAILED:
             self._failed(when, task)
         elif new == CANCELLED and old != FINISHED:
-            began, ended, worker = self._over(task, when)
-            self._tell(NodeCancelled(self._view, ended, self._info(task), began, worker))
+            self._cancelled(when, task)
 
     def _now_ready(self, when: float, task: int) -> None:
         if task not in self._ready:
@@ -220,24 +242,40 @@ class Teller:
         if old == RUNNING:
             began, ended, worker = self._called(task, when)
             self._attempts.pop(task, None)
-            self._tell(NodeFinished(self._view, ended, self._info(task), began, worker, self._size))
+            size = self._sizes.get(task, 0)
+            self._tell(NodeFinished(self._view, ended, self._info(task), began, worker, size))
             when = max(when, ended)
-        elif task in self._expanded:
-            self._expanded.remove(task)
-            self._tell(NodeFinished(self._view, when, self._info(task), when, "", self._size))
-        elif old == WAITING:
-            # From the beginning; if it is needed, it counts as finished from the next moment on.
-            self._tell(NodeCached(self._view, when, self._info(task), 0))
+        elif old == WAITING and self._is_alias(task):
+            root = self._expanded.pop(task, task)
+            size = self._sizes[task] = self._sizes.get(root, 0)
+            self._tell(NodeFinished(self._view, when, self._info(task), when, "", size))
+        elif old == WAITING:  # it was given a value; if that is needed, it counts as finished from here on
             is_last = False
         if is_last:
             if self._tells_released:
                 self._tell(NodeReleased(self._view, when, self._info(task)))
             self._infos.pop(task, None)  # nothing more happens to it
+            self._sizes.pop(task, None)
+
+    def _is_alias(self, task: int) -> bool:
+        """Whether it has returned a node, now or in an earlier run that is resumed."""
+        return task in self._expanded or self._execution.scheduler.is_alias(task)
+
+    def _cancelled(self, when: float, task: int) -> None:
+        call = self._calls.get(task)
+        error = None if call is None else call.error
+        began, ended, worker = self._over(task, when)
+        self._expanded.pop(task, None)
+        info = self._info(task)
+        if error is not None:  # by itself, while all was being stopped
+            self._tell(NodeFailed(self._view, ended, info, began, worker, error, None))
+        else:
+            self._tell(NodeCancelled(self._view, ended, info, began, worker))
 
     def _failed(self, when: float, task: int) -> None:
         began, ended, worker = self._over(task, when)
         self._attempts.pop(task, None)
-        self._expanded.discard(task)
+        self._expanded.pop(task, None)
         origin, error = self._execution.reason_of(task)
         behind = None if origin == task else self._info(origin)
         self._tell(NodeFailed(self._view, ended, self._info(task), began, worker, error, behind))
@@ -254,7 +292,7 @@ class Teller:
         self._former.clear()
         self._attempts.pop(task, None)
         if root != task:
-            self._expanded.add(task)
+            self._expanded[task] = root
         self._tell(NodeExpanded(self._view, ended, node, began, worker, self._info(root)))
 
 
@@ -268,9 +306,11 @@ class _Call:
         began: When it began, if that is known.
         ended: When it ended.
         worker: Where it was made.
+        size: The size of its value, if that was known where it was made.
+        error: What it has failed with.
     """
 
-    __slots__ = ("began", "ended", "is_running", "is_told", "taken", "worker")
+    __slots__ = ("began", "ended", "error", "is_running", "is_told", "size", "taken", "worker")
 
     def __init__(self) -> None:
         self.is_running = self.is_told = False
@@ -278,6 +318,8 @@ class _Call:
         self.began: float | None = None
         self.ended: float | None = None
         self.worker = ""
+        self.size: int | None = None
+        self.error: BaseException | None = None
 
 
 class Infos(Sequence[NodeInfo]):
@@ -286,11 +328,18 @@ class Infos(Sequence[NodeInfo]):
     Args:
         nodes: The nodes.
         dependencies: For each, the numbers of those that it needs; one may be there twice.
+        numbers: Their numbers, if these are not counted from 0.
     """
 
-    def __init__(self, nodes: Sequence[Node[Any]], dependencies: Sequence[tuple[int, ...]]) -> None:
+    def __init__(
+        self,
+        nodes: Sequence[Node[Any]],
+        dependencies: Sequence[tuple[int, ...]],
+        numbers: Sequence[int] | None = None,
+    ) -> None:
         self._nodes = nodes
         self._dependencies = dependencies
+        self._numbers = range(len(nodes)) if numbers is None else numbers
         # To find a line takes microseconds, and siblings are often built in the same.
         self._sites: dict[tuple[Any, int], Site | None] = {}
 
@@ -304,8 +353,7 @@ class Infos(Sequence[NodeInfo]):
     def __getitem__(self, index: int | slice) -> NodeInfo | list[NodeInfo]:
         if isinstance(index, slice):
             return [self[each] for each in range(*index.indices(len(self)))]
-        number = range(len(self))[index]
-        return self.describe(number, self._nodes[number], self._dependencies[number])
+        return self.describe(self._numbers[index], self._nodes[index], self._dependencies[index])
 
     def describe(self, number: int, node: Node[Any], dependencies: tuple[int, ...]) -> NodeInfo:
         """What observers are told of a node."""

@@ -124,7 +124,7 @@ class Watched:
         except BaseException as error:
             self.outcomes.append((None, failure_in_thread(error, self._key, context)))
         function.durations.add(time.monotonic() - began)
-        if self._timing is not None:
+        if self._timing is not None and not self._is_abandoned:
             self._timing.ended()
         if self._is_abandoned:
             self._drop_late()

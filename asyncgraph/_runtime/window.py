@@ -25,6 +25,7 @@ from asyncgraph._graph.function import Function
 from asyncgraph._graph.node import NO_KWARGS, Node, key_of
 from asyncgraph._runtime.arguments import resolve
 from asyncgraph._runtime.owner import Resolved
+from asyncgraph._runtime.sizes import size_of
 from asyncgraph._runtime.stopping import failure_in_thread
 from asyncgraph._runtime.straight import UNUSUAL
 
@@ -469,7 +470,9 @@ class NotedWindow(Window):
 
     def _finish(self, job: Job, is_usual: bool, is_small: bool) -> None:  # noqa: FBT001 - as the one below
         assert isinstance(job, NotedJob)
-        job.timing.ended()
+        assert job.cell is not None
+        # Now: of a value that is needed no more than here the loop will hear nothing but that it was there.
+        job.timing.ended(size_of(job.cell.value))
         super()._finish(job, is_usual, is_small)
 
 

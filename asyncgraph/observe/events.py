@@ -17,7 +17,8 @@ A node goes this way::
                NodeRetrying (and `NodeReady` again)
 
 A node that something it needs has failed for is told of by `NodeFailed` alone, one that was never begun in a
-run that was stopped by `NodeCancelled` alone, and one whose value was there already by `NodeCached`.
+run that was stopped by `NodeCancelled` alone, and one whose value was there already by `NodeCached`. Of one
+that had returned another in an earlier run, which is resumed, `NodeFinished` comes without the rest.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import secrets
+import shutil
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -137,7 +138,9 @@ class ResultFile(Observer):
 
 def _checked(path: str | os.PathLike[str]) -> Path:
     """The path, made absolute; raises OSError if no file can be written there."""
-    file = Path(os.path.abspath(path))
+    file = Path(os.path.realpath(path))  # what a link points to is written, and the link stays
+    if file.exists() and not file.is_file() and not file.is_dir():
+        raise FileExistsError(f"{file} is no regular file, and would be replaced by one: give another path")
     if file.is_dir():
         raise IsADirectoryError(f"{file} is a folder: give the path of a file in it")
     if not file.parent.is_dir():
@@ -159,6 +162,8 @@ def _replace(path: Path, pieces: Iterable[str]) -> None:
                     file.write("".join(some))
                     some.clear()
             file.write("".join(some))
+        if path.exists():
+            shutil.copymode(path, draft)
         os.replace(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)

@@ -222,8 +222,13 @@ def outcome_of(process: subprocess.Popen[str], given: str | None = None) -> tupl
 
 
 def first_line(process: subprocess.Popen[str]) -> str:
+    """The first line that a program prints, and nothing of what follows."""
     assert process.stdout is not None
-    return process.stdout.readline().rstrip()
+    # Byte by byte: what a buffer has read ahead `communicate` would not see.
+    read = b""
+    while not read.endswith(b"\n") and (byte := os.read(process.stdout.fileno(), 1)):
+        read += byte
+    return read.decode().rstrip()
 
 
 # -- what runs in workers

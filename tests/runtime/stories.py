@@ -25,7 +25,8 @@ from asyncgraph.observe import (
 
 # What may follow on what has been told of a node. A node that is told nothing more has ended.
 FOLLOWS: dict[Any, set[Any]] = {
-    "added": {NodeReady, NodeCached, NodeFailed, NodeCancelled},
+    # NodeFinished: what had returned a node, in an earlier run that is resumed.
+    "added": {NodeReady, NodeCached, NodeFinished, NodeFailed, NodeCancelled},
     NodeReady: {NodeStarted, NodeFailed, NodeCancelled},
     NodeStarted: {NodeFinished, NodeFailed, NodeCancelled, NodeRetrying, NodeExpanded},
     NodeRetrying: {NodeReady, NodeCancelled},

@@ -678,3 +678,203 @@ async def test_many_nodes_do_not_hold_the_loop() -> None:
     counting.cancel()
     assert max(told_in_turn.values()) < 20_000
     assert sum(told_in_turn.values()) > 80_000
+
+
+# -- observers that do what they should not
+
+
+@pytest.mark.parametrize("kind", [RunStarted, NodesAdded, NodeFinished, RunFinished])
+@pytest.mark.parametrize("error", [asyncio.CancelledError, GeneratorExit, LookupError])
+async def test_whatever_an_observer_raises_harms_no_run(kind: type, error: type[BaseException]) -> None:
+    """Also what would stop a task: the run goes on, ends, and is told to the others."""
+
+    def faulty(event: Any) -> None:
+        if isinstance(event, kind):
+            raise error("no")
+
+    events: list[Any] = []
+    assert await (fetch(1) + 1).compute(observers=[faulty, events.append]) == 2
+    check(events)
+
+
+async def test_an_observer_of_workers_that_raises(caplog: pytest.LogCaptureFixture) -> None:
+    """It is told no more, of anything, and the call that the worker was at still fails as it should."""
+    calls: list[Any] = []
+
+    class Faulty(Observer):
+        kinds = frozenset({WorkerStarted, WorkerLost})
+
+        def __call__(self, event: Any) -> None:
+            calls.append(event)
+            raise asyncio.CancelledError
+
+    with pytest.raises(WorkerCrashedError):
+        await delayed(os._exit, executor="process")(3).compute(observers=[Faulty()])
+    assert len(calls) == 1
+
+
+async def test_a_fault_of_the_teller_ends_the_telling(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The run goes on to its end, and the log says what to report."""
+
+    def fail(*args: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("asyncgraph._runtime.teller.Teller.tell", fail)
+    total = delayed(sum)([fetch(number) for number in range(3000)])
+    assert await total.compute(observers=[lambda _: None]) == sum(range(3000))
+    assert ["please report this" in record.getMessage() for record in caplog.records] == [True]
+
+
+async def test_observers_are_told_outside_of_nodes() -> None:
+    """An observer that computes something is in no node then, and so does not hear of that itself."""
+    inner: list[Any] = []
+
+    def react(event: Any) -> None:
+        if isinstance(event, NodeFinished):
+            inner.append(start(delayed(abs, executor="loop")(-1)))
+
+    events: list[Any] = []
+    await delayed(sum)([fetch(number) for number in range(20)]).compute(observers=[react, events.append])
+    assert len(by_run(events)) == 1
+    assert len([await run for run in inner]) == 21
+
+
+async def test_runs_on_several_loops_tell_one_after_another() -> None:
+    """Runs that are begun in threads of a run have loops of their own, and the same observers."""
+    inside = threading.Lock()
+
+    class Careful(Observer):
+        def __init__(self) -> None:
+            self.clashes = self.calls = 0
+
+        def __call__(self, event: Any) -> None:
+            self.calls += 1
+            if not inside.acquire(blocking=False):
+                self.clashes += 1
+                return
+            sum(range(200))
+            inside.release()
+
+    @delayed
+    def nested(number: int) -> int:
+        return asyncio.run(compute(delayed(sum)([fetch(each) for each in range(number)])))
+
+    careful = Careful()
+    async with Runtime(threads=4):
+        await compute([nested(30) for _ in range(12)], observers=[careful])
+    assert careful.clashes == 0
+    assert careful.calls > 12 * 30
+
+
+async def test_one_observer_in_the_blocks_of_several_tasks() -> None:
+    """Each task leaves its own block, whichever is left first."""
+    seen = OnlyRuns()
+    both, left = asyncio.Barrier(2), asyncio.Event()
+
+    async def first() -> None:
+        with seen:
+            await both.wait()
+        await fetch(1)
+        left.set()
+
+    async def second() -> None:
+        with seen:
+            await both.wait()
+            await left.wait()
+            await fetch(2)
+        await fetch(3)
+
+    await asyncio.gather(first(), second())
+    assert len(by_run(seen.events)) == 1
+
+
+class Unpicklable(Observer):
+    """Puts something around calls that cannot go to a worker process."""
+
+    kinds = frozenset()
+
+    def __init__(self, manager: Any) -> None:
+        self.manager = manager
+
+    def around(self, *_: Any) -> Any:
+        return self.manager
+
+
+@pytest.mark.parametrize("manager", [threading.Lock(), 5])
+async def test_what_calls_cannot_be_made_in_is_dropped(
+    manager: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line says why, and the call is made without."""
+    with Unpicklable(manager):
+        assert await parse(1) + await parse(2) == 3
+    lines = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(lines) == 2  # a run each
+    assert all(line.startswith("the observer Unpicklable raised TypeError: ") for line in lines)
+
+
+class WithKinds(OnlyRuns):
+    def __init__(self, kinds: Any) -> None:
+        super().__init__()
+        self.kinds = kinds  # type: ignore[misc]
+
+
+async def coroutine_function(event: Any) -> None:
+    """Nobody would await this."""
+
+
+@pytest.mark.parametrize(
+    ("observer", "message"),
+    [
+        (WithKinds("NodeFinished"), "is to be a set of classes of events"),
+        (WithKinds({int}), "is to be a set of classes of events"),
+        (coroutine_function, "is called and not awaited"),
+    ],
+)
+def test_observers_that_would_hear_nothing_are_refused(observer: Any, message: str) -> None:
+    """When they are given, and not by silence."""
+    with pytest.raises(TypeError, match=message):
+        fetch(1).compute(observers=[observer])
+
+
+async def test_a_resumed_run_that_has_grown_before() -> None:
+    """What was returned in the run before is known from the beginning; what comes now is added."""
+    is_broken = True
+
+    @delayed
+    async def grow(number: int) -> Any:
+        return step(number) + step(number + 1)
+
+    @delayed
+    async def step(number: int) -> int:
+        if is_broken and number % 2:
+            raise OSError
+        return number
+
+    node = grow(step(2)) + grow(step(4))
+    run = start(node, return_exceptions=True)
+    assert isinstance(await run, DependencyError)
+    is_broken = False
+    events: list[Any] = []
+    with observing(events.append):
+        assert await run.resume() == 14
+    check(events)
+
+
+def test_a_loop_that_is_closed_amid_a_run() -> None:
+    """The run is over then: it is told to have been cancelled, and nothing of it is kept."""
+    events: list[Any] = []
+    loop = asyncio.new_event_loop()
+
+    async def begin_it() -> None:
+        run = start(delayed(asyncio.Event().wait)(), observers=[events.append])
+        for _ in range(3):
+            await asyncio.sleep(0)
+        run._execution._coroutines.silence()
+
+    loop.run_until_complete(begin_it())
+    loop.close()
+    asyncio.run(compute(fetch(1)))  # closes what the loop has left
+    assert isinstance(events[-1], RunFinished)
+    assert events[-1].state == "cancelled"

@@ -643,13 +643,15 @@ class ProcessExecutor:
             ended = self._take_calls_of(worker)
         worker.close()
         self._dying.discard(worker)
-        if worker.is_ready:
-            self._on_worker(worker.process.pid, worker.end())
         self._see_whether_quiet()
         self._dispatch()
-        if not self._loop.is_closed():
-            for segment, error in ended:
-                segment.job.ended(segment.start, segment.step, None, error)
+        try:
+            if worker.is_ready:
+                self._on_worker(worker.process.pid, worker.end())
+        finally:
+            if not self._loop.is_closed():
+                for segment, error in ended:
+                    segment.job.ended(segment.start, segment.step, None, error)
 
     def _take_calls_of(self, worker: Worker) -> list[tuple[Segment, BaseException]]:
         """Let calls of a worker that is gone wait for another; those that end with it, and their errors."""
