@@ -24,6 +24,7 @@ from asyncgraph.errors import (
     SerializationError,
     WorkerCrashedError,
 )
+from asyncgraph.ray import RayExecutor
 from tests.clusters.cluster import cluster
 from tests.clusters.conftest import nothing_is_left
 from tests.clusters.gates import Gate
@@ -320,6 +321,13 @@ def test_without_dask(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ImportError, match=r"DaskExecutor needs Dask: pip install 'asyncgraph\[dask\]'"):
         DaskExecutor(None)
+
+
+def test_without_ray(monkeypatch):
+    """Likewise."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ImportError, match=r"RayExecutor needs Ray: pip install 'asyncgraph\[ray\]'"):
+        RayExecutor()
 
 
 def test_tracebacks_are_short():
