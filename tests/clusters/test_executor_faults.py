@@ -24,6 +24,7 @@ from asyncgraph.errors import (
     SerializationError,
     WorkerCrashedError,
 )
+from asyncgraph.ray import RayExecutor
 from tests.clusters.cluster import cluster
 from tests.clusters.conftest import nothing_is_left
 from tests.clusters.gates import Gate
@@ -322,6 +323,13 @@ def test_without_dask(monkeypatch):
         DaskExecutor(None)
 
 
+def test_without_ray(monkeypatch):
+    """Likewise."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ImportError, match=r"RayExecutor needs Ray: pip install 'asyncgraph\[ray\]'"):
+        RayExecutor()
+
+
 def test_tracebacks_are_short():
     """Nothing of how a call travels is in what a user sees of it."""
     from asyncgraph.executors.packing import Packed
@@ -415,8 +423,7 @@ async def test_a_restarted_cluster(runtime, client, began, gate):
     """What was running is lost, and it says why; what comes later runs."""
     run = start(wait(began, gate))
     await began.opened()
-    gate.open(2)
-    await client.restart()
+    await client.restart(wait_for_workers=False)
     with pytest.raises(WorkerCrashedError, match="scheduler-restart"):
         await run
     assert await add(1, 2) == 3
