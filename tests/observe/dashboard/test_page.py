@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from asyncgraph import Runtime, delayed
+from asyncgraph._graph import node as nodes
 from asyncgraph.observe import dashboard, serving
 from asyncgraph.observe._dashboard.timeline import MOST_BARS
 from tests.observe.dashboard.asgi import until
@@ -49,6 +50,12 @@ class Page:
     async def until_shapes(self, **states):
         """Wait until the picture has so many shapes in each of these states."""
         await self.until(" && ".join(SHAPES.format(state, count) for state, count in states.items()))
+
+
+@pytest.fixture(autouse=True)
+def fresh_keys(monkeypatch):
+    """Number nodes from 1 on, whatever other tests have called theirs."""
+    monkeypatch.setattr(nodes, "_counters", {})
 
 
 @pytest.fixture
