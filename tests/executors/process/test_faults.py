@@ -89,11 +89,12 @@ async def test_a_call_that_meets_only_dying_workers_is_suspected(pool, monkeypat
 
 async def test_a_dead_idle_worker_is_reaped_without_a_call(pool):
     """The pool notices by itself that an idle worker is gone, and leaves no zombie."""
-    os.kill(await pool.value(remote.pid), signal.SIGKILL)
+    pid = await pool.value(remote.pid)
+    os.kill(pid, signal.SIGKILL)
     async with asyncio.timeout(PATIENCE):
         await pool.executor._none_dying.wait()
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(pid, os.WNOHANG)
 
 
 async def test_a_forked_grandchild_does_not_hide_the_death(pool, fifo):
