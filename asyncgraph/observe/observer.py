@@ -33,7 +33,7 @@ class Observer:
     Attributes:
         telling: Held while it is called: runs on several loops tell it one after another.
         kinds: The classes of events that it wants to be called with; all, by default. While somebody wants
-            those of single nodes, a run keeps a record of each step: ten to forty microseconds a node.
+            those of single nodes, a run keeps a record of each step: some 25 to 50 microseconds a node.
 
     Example:
         >>> from asyncgraph import delayed
