@@ -367,8 +367,8 @@ class Execution:
         runner = self._coroutines.runner_here()
         if runner is not None:
             return runner.get_name()
-        node = self._threads.node_in(threading.current_thread())
-        return "" if node is None else key_of(node)
+        task = self.task_in(threading.get_ident())
+        return "" if task is None else key_of(self.nodes[task])
 
     def following(self, most: int) -> list[tuple[Node[Any], list[Node[Any]]]]:
         """So many at most of the nodes that come next on the straight way, and what each waits for."""

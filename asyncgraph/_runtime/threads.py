@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -102,14 +101,6 @@ class Threads:
         """The nodes that are being computed."""
         jobs = [shift.job for shift in self._shifts]
         return [*(job.node for job in jobs if job is not None), *(each.node for each in self._alone.values())]
-
-    def node_in(self, thread: threading.Thread) -> Node[Any] | None:
-        """The node that a thread is at."""
-        for shift in self._shifts.copy():
-            job = shift.job
-            if shift.thread is thread and job is not None:
-                return job.node
-        return next((call.node for call in self._alone.copy().values() if call.thread is thread), None)
 
     def sightings(self) -> list[Sighting]:
         """Where the nodes are that threads have, or are to have."""
