@@ -1107,6 +1107,8 @@ class Execution:
             for _ in range(count):
                 self.lanes[lane].slots.give_back()
         self._threads.close()
+        if self._named is not None:
+            self._named.close()
         self._way = None
         self.context = contextvars.Context()
         self._errors = {}

@@ -69,7 +69,11 @@ class Lanes:
         thread: The thread that the loop ran in when these were made.
         named: The lanes of executors of the user's.
         with_slots: Those lanes that have slots.
+        everywhere: The name of the executor that makes all calls, whatever their functions ask for; None
+            where there is no such.
     """
+
+    everywhere: str | None = None
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextvars import Context
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asyncgraph._graph.node import Node, key_of
 from asyncgraph._runtime.owner import Guard, Owner, Resolved
@@ -21,7 +21,11 @@ from asyncgraph._runtime.sightings import Sighting
 from asyncgraph._runtime.slices import Slice
 from asyncgraph.errors import NodeExitedError
 from asyncgraph.executors.base import Call, timed_out
+from asyncgraph.executors.graphs import GraphExecutor, Note
 from asyncgraph.executors.remote import AwayCall, RemoteExecutor
+
+if TYPE_CHECKING:
+    from asyncgraph._runtime.ahead import Ahead
 
 __all__ = ["Named"]
 
@@ -43,10 +47,19 @@ class Named:
         self._owner = owner
         self._guard = Guard(owner)
         self._calls: dict[int, _NamedCall] = {}
+        # What executors for graphs have been given ahead, by lane.
+        self._ahead: dict[int, Ahead] = {}
+        for lane in self.lanes:
+            executor = owner.lanes[lane].executor
+            if isinstance(executor, GraphExecutor):
+                from asyncgraph._runtime.ahead import Ahead
+
+                self._ahead[lane] = Ahead(owner, lane, executor, self.remotes, self._heard)
 
     def is_busy(self) -> bool:
         """Whether any executor has a call of the execution."""
-        return bool(self._calls) or self.remotes.is_busy()
+        is_sending = any(ahead.is_busy() for ahead in self._ahead.values())
+        return bool(self._calls) or is_sending or self.remotes.is_busy()
 
     def running(self) -> list[Node[Any]]:
         """The nodes that are being computed, or will be soon."""
@@ -68,18 +81,36 @@ class Named:
         """
         owner, has_begun = self._owner, False
         for lane in self.lanes:
-            while owner.has_call(lane) and not owner.is_stopping and owner.claim(lane):
+            while owner.has_call(lane) and not owner.is_stopping:
+                ahead = self._ahead.get(lane)
+                if ahead is not None:
+                    if ahead.fill(slice_):
+                        return True
+                    if not ahead.has_next():
+                        break  # it is on its way
+                if not owner.claim(lane):
+                    break
                 has_begun = True
-                self._begin(lane)
+                if ahead is None:
+                    self._begin(lane)
+                else:
+                    self._follow(lane, ahead)
                 if slice_.is_over():
                     return True
         return has_begun
 
     def cancel(self) -> None:
         """Take back what can be; the rest is waited for."""
+        for ahead in self._ahead.values():
+            ahead.cancel()
         for call in list(self._calls.values()):
             call.take_back()
         self.remotes.cancel()
+
+    def close(self) -> None:
+        """The execution is over."""
+        while self._ahead:  # each refers to this: they would keep each other alive
+            self._ahead.popitem()[1].close()
 
     # -- calls
 
@@ -122,6 +153,46 @@ class Named:
         if function.timeout is not None:
             call.timer = owner.loop.call_later(function.timeout, call.strike, context=Context())
 
+    def _follow(self, lane: int, ahead: Ahead) -> None:
+        """Begin the first ready task of a lane whose calls the cluster has already: wait for its outcome."""
+        owner = self._owner
+        task = owner.take(lane)
+        assert task is not None
+        node, executor = owner.nodes[task], owner.lanes[lane].executor
+        copies = self.remotes.copies(task, lane)
+        owner.scheduler.consume(task)
+        if copies:
+            self.remotes.used(copies)
+        refusal = [ahead.refusal(task)]
+        if refusal[0] is not None:
+            owner.give_back(lane)
+            owner.settle(task, lane, None, refusal.pop())
+            return
+        self._calls[task] = call = _NamedCall(node, owner.lanes.name_of(lane))
+        call.after_timeout = executor.after_timeout
+        over = partial(self._over, task, lane)
+        call.handed = handed = AwayCall(node._function.call, (), {}, owner.context, key_of(node), over)
+        handed.needed, handed.stayed = partial(self.remotes.needed, task, lane), None
+        call.take_back = executor.follow(handed, ahead.handle(task))
+        note = ahead.begun(task)
+        if note is not None:
+            self._heard(task, note)
+
+    def _heard(self, task: int, note: Note) -> None:
+        """A worker says that a call has begun, or ended, which the cluster was given with a graph."""
+        call, owner = self._calls[task], self._owner
+        timeout = call.node._function.timeout
+        if note.ended is not None:
+            call.node._function.durations.add(note.ended - note.began)
+            if owner.recorder is not None:
+                owner.recorder.took(task, note.began, note.ended, note.worker, note.size)
+            return
+        if owner.recorder is not None:
+            owner.recorder.began_there(task, note.began, note.worker)
+        if timeout is not None and not call.node._function.is_async:
+            left = max(timeout - (time.perf_counter() - note.began), 0.0)
+            call.timer = owner.loop.call_later(left, call.strike, context=Context())
+
     def _over(self, task: int, lane: int, value: Any, error: BaseException | None) -> None:
         """A call has an outcome, or was taken back."""
         owner = self._owner
@@ -136,8 +207,10 @@ class Named:
                 error = error.original  # it has done as it was told
             if call.is_late and not owner.is_stopping:
                 error = call.timed_out()
-            else:
+            elif lane not in self._ahead:
                 call.node._function.durations.add(time.monotonic() - call.since)
+            if lane in self._ahead:
+                self._ahead[lane].over(task, has_value=error is None and not isinstance(value, Node))
             outcome = [(None if error is not None else value, error)]
             del value, error
             # In no variable of a frame that goes on: it would be behind those in a traceback.

@@ -128,7 +128,9 @@ class View:
         with contextlib.suppress(AttributeError, LookupError, RuntimeError):
             task = look(execution)
             if task is not None:
-                return Infos((), ()).describe(task, execution.nodes[task], ())
+                return Infos((), (), everywhere=execution.lanes.everywhere).describe(
+                    task, execution.nodes[task], ()
+                )
         return None
 
     def end(self) -> None:

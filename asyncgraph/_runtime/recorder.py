@@ -185,10 +185,14 @@ class Recorder:
             innermost = made_within(manager, info.key, innermost, is_awaited=is_awaited)
         return innermost
 
-    def took(self, task: int, began: float, ended: float, worker: str) -> None:
-        """The call of a task began and ended then, in a worker process."""
+    def began_there(self, task: int, began: float, worker: str) -> None:
+        """The call of a task began then, on the worker of a cluster."""
         self._log.append((BEGAN, began, task, worker, None))
-        self._log.append((ENDED, ended, task, None, None))
+
+    def took(self, task: int, began: float, ended: float, worker: str, size: int | None = None) -> None:
+        """The call of a task began and ended then, in a worker process, with a value of this size."""
+        self._log.append((BEGAN, began, task, worker, None))
+        self._log.append((ENDED, ended, task, size, None))
 
     # -- what is told
 

@@ -84,6 +84,14 @@ class Remotes:
             if each in self._copies and scheduler.lanes[each] == lane
         }
 
+    def copy_of(self, task: int) -> Remote | None:
+        """What a cluster has of the result of a task that has finished, if it has anything."""
+        result = self._owner.scheduler.results[task]
+        if type(result) is Remote:
+            return result
+        known = self._copies.get(task)
+        return None if known is None else known[0]
+
     def used(self, copies: Mapping[int, Remote]) -> None:
         """A call has been handed over that uses these."""
         for task in copies:

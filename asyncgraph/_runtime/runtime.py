@@ -289,7 +289,11 @@ class Runtime:
     def open_on(self, loop: asyncio.AbstractEventLoop) -> None:
         """Bind the runtime to its loop; nothing is started yet."""
         self._loop = loop
-        self._lanes = Lanes(
+        self._lanes = self._made_lanes(loop)
+        _watch(self)
+
+    def _made_lanes(self, loop: asyncio.AbstractEventLoop) -> Lanes:
+        return Lanes(
             self._concurrency,
             self._threads,
             self._processes,
@@ -299,7 +303,6 @@ class Runtime:
             on_worker=partial(_tell_of_worker, weakref.ref(self)),  # not `self`: each would keep the other
             **self._pool_options,
         )
-        _watch(self)
 
     async def aclose(self, *, cancel: bool) -> None:
         """Wait for the runs, or cancel them first; then end all workers. Never leaves anything behind.

@@ -87,7 +87,8 @@ class Teller:
         self._tells_released = NodeReleased in wanted
         self._view = view
         self._execution = execution
-        self._made = Infos((), ())
+        self._everywhere = execution.lanes.everywhere
+        self._made = Infos((), (), everywhere=self._everywhere)
         # What tasks are now, by number; and what one was that another has taken the place of, just now.
         self._infos: dict[int, NodeInfo] = {}
         self._former: dict[int, NodeInfo] = {}
@@ -149,7 +150,7 @@ class Teller:
         outputs: tuple[int, ...],
     ) -> None:
         if source is None:
-            self._made = Infos(nodes, edges)
+            self._made = Infos(nodes, edges, everywhere=self._everywhere)
             self._tell(NodesAdded(self._view, when, self._made, None, outputs))
             return
         origin = self._former[source] = self._info(source)
@@ -158,7 +159,8 @@ class Teller:
         self._later.update(zip(numbers, zip(new, edges, strict=True), strict=True))
         for number in numbers:
             self._infos.pop(number, None)  # of one that has taken the place of another
-        self._tell(NodesAdded(self._view, when, Infos(new, edges, numbers), origin, ()))
+        infos = Infos(new, edges, numbers, everywhere=self._everywhere)
+        self._tell(NodesAdded(self._view, when, infos, origin, ()))
 
     def _info(self, task: int) -> NodeInfo:
         info = self._infos.get(task)
@@ -329,6 +331,7 @@ class Infos(Sequence[NodeInfo]):
         nodes: The nodes.
         dependencies: For each, the numbers of those that it needs; one may be there twice.
         numbers: Their numbers, if these are not counted from 0.
+        everywhere: The executor that makes all calls, if one does.
     """
 
     def __init__(
@@ -336,7 +339,10 @@ class Infos(Sequence[NodeInfo]):
         nodes: Sequence[Node[Any]],
         dependencies: Sequence[tuple[int, ...]],
         numbers: Sequence[int] | None = None,
+        *,
+        everywhere: str | None = None,
     ) -> None:
+        self._everywhere = everywhere
         self._nodes = nodes
         self._dependencies = dependencies
         self._numbers = range(len(nodes)) if numbers is None else numbers
@@ -364,6 +370,8 @@ class Infos(Sequence[NodeInfo]):
             site = self._sites[built] = site_of(node)
         needed = tuple(dict.fromkeys(dependencies)) if len(dependencies) > 1 else dependencies
         kind, executor, is_async = _kind_of(function), function.executor, function.is_async
+        if self._everywhere is not None and not function.is_choice:
+            executor = self._everywhere
         return NodeInfo(number, key_of(node), function.name, kind, executor, is_async, needed, site)
 
 

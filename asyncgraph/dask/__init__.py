@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from asyncgraph.dask.collections import from_dask
 from asyncgraph.dask.executor import DaskExecutor
+from asyncgraph.dask.runtime import DaskRuntime
 from asyncgraph.dask.scheduler import get
 
-__all__ = ["DaskExecutor", "from_dask", "get"]
+__all__ = ["DaskExecutor", "DaskRuntime", "from_dask", "get"]

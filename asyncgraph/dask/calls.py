@@ -22,7 +22,7 @@ from asyncgraph._graph.node import Node
 from asyncgraph.dask.bridge import bridge_for_here
 from asyncgraph.executors.base import timed_out, usable_cores
 
-__all__ = ["Recorded", "Ref", "call_recorded"]
+__all__ = ["Recorded", "Ref", "call_recorded", "in_time"]
 
 
 class Recorded(NamedTuple):
@@ -67,11 +67,12 @@ def _value(recorded: Recorded, args: list[Any], kwargs: Mapping[str, Any]) -> An
             if isinstance(value, Node):
                 value = bridge.compute(value, usable_cores() + 4)
             else:
-                value = bridge.run(_in_time(value, function.timeout, recorded.name))
+                value = bridge.run(in_time(value, function.timeout, recorded.name))
     return value
 
 
-async def _in_time(coroutine: Coroutine[Any, Any, Any], timeout: float | None, name: str) -> Any:
+async def in_time(coroutine: Coroutine[Any, Any, Any], timeout: float | None, name: str) -> Any:
+    """What a coroutine returns, which is cancelled after so many seconds; it is then that of `name`."""
     limit = asyncio.timeout(timeout)
     try:
         async with limit:

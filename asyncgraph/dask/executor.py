@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from asyncgraph.executors.packing import Packed
     from asyncgraph.executors.travel import Held
 
-__all__ = ["DaskExecutor"]
+__all__ = ["AFTER_TIMEOUT", "LARGE", "DaskEngine", "DaskExecutor", "checked_client"]
 
 # Calls at once: enough for the workers of a large cluster to have some in line, which is also what clusters
 # that grow by themselves go by; and few enough for the scheduler and this process not to hold all of a large
@@ -35,9 +35,9 @@ _IN_FLIGHT = 1000
 
 # Bytes: from this size on the arguments of a call go to a worker ahead of it. Dask's scheduler would have to
 # keep them otherwise, which it warns of from ten times as much on.
-_LARGE = 1 << 20
+LARGE = 1 << 20
 
-_AFTER_TIMEOUT = (
+AFTER_TIMEOUT = (
     "it was cancelled in executor {executor}, and what has begun in a thread of a worker goes on there by "
     "itself"
 )
@@ -87,24 +87,34 @@ class DaskExecutor:
     knows_resources = True
 
     def __init__(self, client: Client, *, in_flight: int = _IN_FLIGHT) -> None:
-        try:
-            import distributed
-        except ImportError as error:
-            raise ImportError("DaskExecutor needs Dask: pip install 'asyncgraph[dask]'") from error
-        if not isinstance(client, distributed.Client):
-            raise TypeError(f"DaskExecutor takes a dask.distributed.Client, not {safe_repr(client)}")
+        self._client = checked_client("DaskExecutor", client)
         self.slots = whole_number("in_flight", in_flight)
-        self._client = client
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> RemoteExecutor:
         """The executor for runs on this loop: for the runtime."""
-        return RemoteExecutor(_DaskEngine(self._client), self.slots, loop, _AFTER_TIMEOUT)
+        return RemoteExecutor(DaskEngine(self._client), self.slots, loop, AFTER_TIMEOUT)
 
     def __repr__(self) -> str:
         return f"<DaskExecutor of {self._client!r}>"
 
 
-class _DaskEngine:
+def checked_client(what: str, client: object) -> Any:
+    """The client that `what` was given, if it is one.
+
+    Raises:
+        ImportError: Dask's `distributed` is not installed.
+        TypeError: It is something else.
+    """
+    try:
+        import distributed
+    except ImportError as error:
+        raise ImportError(f"{what} needs Dask: pip install 'asyncgraph[dask]'") from error
+    if not isinstance(client, distributed.Client):
+        raise TypeError(f"{what} takes a dask.distributed.Client, not {safe_repr(client)}")
+    return client
+
+
+class DaskEngine:
     """Dask, as an `Engine`."""
 
     def __init__(self, client: Any) -> None:  # a Client; nearly nothing of it is typed
@@ -133,7 +143,7 @@ class _DaskEngine:
         """See `Engine`: let Dask make the call; the handle is its future."""
         from asyncgraph._runtime.away import call_away
 
-        sent = await self._sent(packed) if packed.size >= _LARGE else packed
+        sent = await self.sent(packed) if packed.size >= LARGE else packed
         future = self._client.submit(
             call_away,
             call.key,
@@ -145,12 +155,14 @@ class _DaskEngine:
             resources=dict(call.resources) or None,
         )
         del sent, packed, handles, call
+        return await self.outcome(future)
+
+    async def outcome(self, future: Any) -> Any:
+        """Wait for a call that the cluster has; when this is cancelled, so is the call."""
         try:
             error = await future.exception(asynchronous=True)
         except asyncio.CancelledError:
-            # It only says so, and does not wait: so it is done in any case, also when the scheduler is slow.
-            with contextlib.suppress(Exception):  # the client is closed, and the scheduler has let go of all
-                await self._client.cancel([future], force=True, asynchronous=True)
+            await self.cancel([future])
             raise
         if error is not None:
             del future  # which would be in the error's traceback, and hold the error itself
@@ -159,7 +171,15 @@ class _DaskEngine:
             await future  # which raises why
         return future
 
-    async def _sent(self, packed: Packed) -> Any:
+    async def cancel(self, futures: Sequence[Any]) -> None:
+        """Take calls back; those are left out that were taken back before."""
+        live = [each for each in futures if each.status != "cancelled"]
+        if live:
+            # It only says so, and does not wait: so it is done in any case, also when the scheduler is slow.
+            with contextlib.suppress(Exception):  # the client is closed, and the scheduler has let go of all
+                await self._client.cancel(live, force=True, asynchronous=True)
+
+    async def sent(self, packed: Packed) -> Any:
         """Send large arguments to a worker; returns the future that stands for them."""
         sending = self._client.scatter(packed, hash=False, asynchronous=True)
         aio_task = self.loop.create_task(_awaited(sending), context=Context())

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, SupportsIndex
 
 from asyncgraph.executors.process.payload import Part
@@ -17,7 +18,9 @@ from asyncgraph.executors.process.refusal import Refusal
 from asyncgraph.executors.process.serialization import Pickler, find_culprit
 from asyncgraph.executors.remote import AwayCall, Remote
 
-__all__ = ["Packed", "pack", "packed_value", "unpack"]
+__all__ = ["Packed", "pack", "packed_arguments", "packed_function", "packed_input", "packed_value", "unpack"]
+
+Variables = Sequence[tuple[ContextVar[Any], Any]]
 
 
 class Packed:
@@ -58,15 +61,52 @@ def pack(call: AwayCall) -> tuple[Packed, list[Any]]:
     Raises:
         SerializationError: Something of it does not pickle.
     """
+    roots = [("args", call.args), ("kwargs", call.kwargs), ("function", call.function)]
+    what = call.function, call.args, dict(call.kwargs), call.variables
+    return _pack(what, [*roots, *_named(call.variables)], call.key)
+
+
+def packed_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any], key: str) -> tuple[Packed, list[Any]]:
+    """Arguments as they travel without their function, and the handles of what the cluster has of them.
+
+    Raises:
+        SerializationError: Something of them does not pickle.
+    """
+    return _pack((args, dict(kwargs)), [("args", args), ("kwargs", kwargs)], key)
+
+
+def packed_input(value: Any, key: str) -> Packed:
+    """The value of a node as it travels to calls that take it.
+
+    Raises:
+        SerializationError: It does not pickle.
+    """
+    packed, _ = _pack(value, [(f"the value of {key}", value)], key)
+    return packed
+
+
+def packed_function(function: Any, variables: Variables, key: str) -> Packed:
+    """A function, and the context variables that it is to see, as they travel for many calls.
+
+    Raises:
+        SerializationError: Something of them does not pickle.
+    """
+    packed, _ = _pack((function, variables), [("function", function), *_named(variables)], key)
+    return packed
+
+
+def _named(variables: Variables) -> list[tuple[str, Any]]:
+    return [(f"the value of the context variable {each.name!r}", value) for each, value in variables]
+
+
+def _pack(what: Any, roots: list[tuple[str, Any]], key: str) -> tuple[Packed, list[Any]]:
     remotes: list[Remote] = []
     try:
-        packed = _packed((call.function, call.args, dict(call.kwargs), call.variables), remotes)
+        packed = _packed(what, remotes)
         return packed, [each.handle for each in remotes]
     except BaseException as error:  # the user's code runs here
         cause = error
-    roots = [("args", call.args), ("kwargs", call.kwargs), ("function", call.function)]
-    roots += [(f"the value of the context variable {each.name!r}", value) for each, value in call.variables]
-    raise Refusal("arg-pickle", *find_culprit(roots), cause).as_error(call.key)
+    raise Refusal("arg-pickle", *find_culprit(roots), cause).as_error(key)
 
 
 def packed_value(value: Any) -> Packed:
@@ -115,7 +155,7 @@ def value_at(index: int) -> Any:
 
 
 def unpack(packed: Packed, values: Sequence[Any]) -> Any:
-    """Function, positional and named arguments and context variables of a call.
+    """What was packed: of `pack` function, positional and named arguments and context variables.
 
     Args:
         packed: The call.

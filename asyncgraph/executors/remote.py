@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from asyncgraph.executors.packing import Packed
     from asyncgraph.executors.travel import Held
 
-__all__ = ["BOTH", "HERE", "THERE", "AwayCall", "Engine", "Remote", "RemoteExecutor", "RunsCalls"]
+__all__ = ["BOTH", "HERE", "THERE", "AwayCall", "Engine", "Errand", "Remote", "RemoteExecutor", "RunsCalls"]
 
 HERE, THERE, BOTH = "here", "there", "both"
 """Where a result is needed: on the loop, on the cluster, or both."""
@@ -142,13 +142,13 @@ class RemoteExecutor:
             packed, handles = pack(call)
             call.args, call.kwargs = (), {}  # they are not kept here while the call is there
         except Exception as error:
-            self._loop.call_soon(call.deliver, None, failure_of(error, call.key), context=Context())
+            Errand(self._engine, self._loop, call.key, call.deliver).fail_soon(error)
             return _never
-        return _Errand(self._engine, self._loop, call.key, call.deliver).run(call, packed, handles)
+        return Errand(self._engine, self._loop, call.key, call.deliver).run(call, packed, handles)
 
     def fetch(self, remote: Remote, key: str, deliver: Deliver) -> Callable[[], bool]:
         """Bring a value here that has stayed on the cluster; raises nothing."""
-        return _Errand(self._engine, self._loop, key, deliver).fetch(remote.handle)
+        return Errand(self._engine, self._loop, key, deliver).fetch(remote.handle)
 
     async def aclose(self) -> None:
         """The cluster goes on: whoever has made it closes it."""
@@ -162,7 +162,7 @@ def _never() -> bool:
     return False
 
 
-class _Errand:
+class Errand:
     """One call, or the way home of one result.
 
     Args:
@@ -184,9 +184,21 @@ class _Errand:
 
     def run(self, call: AwayCall, packed: Packed, handles: Sequence[Any]) -> Callable[[], bool]:
         """Let the engine make the call; returns what takes it back."""
+        return self.ask(call, self._engine.run(call, packed, handles))
+
+    def ask(self, call: AwayCall, work: Coroutine[Any, Any, Any]) -> Callable[[], bool]:
+        """Let the engine do what gives the handle of the call's result; returns what takes the call back."""
         self._call = call
-        self._begin(self._engine.run(call, packed, handles), self._ran)
+        self._begin(work, self._ran)
         return self._take_back
+
+    def do(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Let the engine do something else; what that gives is delivered as it is."""
+        self._begin(work, self._did)
+
+    def fail_soon(self, error: Exception) -> None:
+        """The engine cannot be used."""
+        self._loop.call_soon(self._deliver, None, failure_of(error, self._key), context=Context())
 
     def fetch(self, handle: Any) -> Callable[[], bool]:
         """Bring the result home; returns what gives that up."""
@@ -258,6 +270,13 @@ class _Errand:
             self._conclude(*outcome.pop())
         else:
             self._fail(error)
+
+    def _did(self, value: Any, error: BaseException | None) -> None:
+        """The engine has done what it was to do."""
+        if error is not None:
+            self._fail(error)
+        else:
+            self._conclude(value, None)
 
     def _fetched(self, held: Held, error: BaseException | None) -> None:
         """The result has come."""

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Sequence
-from contextvars import copy_context
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import Context, ContextVar, copy_context
 from types import CoroutineType
 from typing import Any
 
@@ -25,7 +25,10 @@ from asyncgraph.executors.process.refusal import Refusal
 from asyncgraph.executors.process.serialization import dumps, find_culprit
 from asyncgraph.executors.safe_text import describe_error
 
-__all__ = ["Held", "Reply", "perform_away"]
+__all__ = ["Held", "Loaded", "Reply", "arrived", "perform_away", "perform_loaded"]
+
+Loaded = tuple[Any, tuple[Any, ...], Mapping[str, Any], Sequence[tuple[ContextVar[Any], Any]]]
+"""A function, its positional and named arguments, and context variables with their values."""
 
 _ERROR, _NODE = "error", "node"
 
@@ -74,10 +77,10 @@ class Held:
     def __reduce__(self) -> tuple[Any, ...]:
         packed, refusal = self._packed, self._refusal
         if packed is not None:
-            return _arrived, (self._key, packed)
+            return arrived, (self._key, packed)
         if refusal is None:
             try:
-                return _arrived, (self._key, packed_value(self._value))
+                return arrived, (self._key, packed_value(self._value))
             except BaseException as error:  # the user's code
                 refusal = _result_refused(self._value, self._key, error)
         return _refused, (self._key, encode(refusal))
@@ -96,7 +99,8 @@ def _result_refused(value: Any, key: str, error: BaseException) -> Serialization
     return Refusal("result-pickle", *find_culprit([("result", value)]), error).as_error(key)
 
 
-def _arrived(key: str, packed: Packed) -> Held:
+def arrived(key: str, packed: Packed) -> Held:
+    """A value that has come packed."""
     held = Held(None, key)
     held._packed = packed
     return held
@@ -153,16 +157,38 @@ def perform_away(key: str, packed: Packed, held: Sequence[Held], unkept: tuple[t
     Raises:
         Reply: It has failed, or has returned something of these types.
     """
+    return perform_loaded(key, lambda values: unpack(packed, values), held, unkept)
+
+
+def perform_loaded(
+    key: str,
+    load: Callable[[Sequence[Any]], Loaded],
+    held: Sequence[Held],
+    unkept: tuple[type, ...],
+    finish: Callable[[Context, Any], Any] | None = None,
+) -> Held:
+    """As `perform_away`, for a call that comes in another way.
+
+    Args:
+        key: See there.
+        load: Makes, of the values on the cluster that the call needs, the function, its positional and named
+            arguments, and context variables.
+        held: See there.
+        unkept: See there.
+        finish: Makes, of the context of the call and what it has returned, the result.
+    """
     try:
         values = [each.value() for each in held]
         try:
-            function, args, kwargs, variables = unpack(packed, values)
+            function, args, kwargs, variables = load(values)
         except BaseException as error:  # the user's code
             raise _refused_here(key, error) from error
         context = copy_context()
         for variable, value in variables:
             context.run(variable.set, value)
         value = context.run(function, *args, **kwargs)
+        if finish is not None:
+            value = finish(context, value)
         if not isinstance(value, unkept):
             return Held(value, key)
         reply = Reply(_NODE, f"{key} has returned a {type(value).__name__}", _dumped(value, key))

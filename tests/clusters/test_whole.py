@@ -1,0 +1,427 @@
+"""Whole graphs on a Dask cluster, followed from here."""
+
+# ruff: noqa: D103 - helpers whose names say it
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import random
+import traceback
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import Client
+
+from asyncgraph import Input, Retry, Runtime, as_completed, compile, compute, delayed, start, when
+from asyncgraph._graph import node as nodes
+from asyncgraph.dask import DaskRuntime
+from asyncgraph.errors import DependencyError, GraphError
+from asyncgraph.observe import NodeFinished, NodeRetrying, NodeStarted, Report
+from tests.runtime import stories
+
+user: ContextVar[str] = ContextVar("user", default="nobody")
+
+
+@delayed
+async def fetch(number: int) -> int:
+    await asyncio.sleep(0)
+    return number * 10
+
+
+@delayed(executor="process")
+def add(one: Any, other: Any) -> Any:
+    return one + other
+
+
+@delayed
+def divide(one: int, other: int) -> float:
+    return one / other
+
+
+@delayed
+def block(size: int) -> bytearray:
+    return bytearray(size)
+
+
+@delayed(executor="loop")
+def size_of(*data: bytearray) -> int:
+    return sum(map(len, data))
+
+
+@delayed
+async def pid(*needs: Any) -> int:
+    return os.getpid()
+
+
+@delayed
+def count_down(number: int) -> Any:
+    return count_down(number - 1) if number else "done"
+
+
+@pytest.fixture
+def runtime(client):
+    return DaskRuntime(client)
+
+
+class Traffic:
+    """What a client was asked for."""
+
+    def __init__(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.graphs: list[list[str]] = []
+        self.annotations: dict[str, Any] = {}
+        self.gathered: list[str] = []
+        self.scattered = 0
+        get, gather, scatter = client.get, client.gather, client.scatter
+
+        def getting(graph: Any, keys: list[str], **options: Any) -> Any:
+            self.graphs.append([key.split("-")[0] for key in keys])
+            for layer in graph.layers.values():
+                names = ["-".join(key.split("-")[:2]) for key in layer]
+                self.annotations |= dict.fromkeys(names, layer.annotations)
+            return get(graph, keys, **options)
+
+        def gathering(future: Any, **options: Any) -> Any:
+            self.gathered.append(future.key.split("-")[0])
+            return gather(future, **options)
+
+        def scattering(*data: Any, **options: Any) -> Any:
+            self.scattered += 1
+            return scatter(*data, **options)
+
+        monkeypatch.setattr(client, "get", getting)
+        monkeypatch.setattr(client, "gather", gathering)
+        monkeypatch.setattr(client, "scatter", scattering)
+
+
+@pytest.fixture
+def traffic(client, monkeypatch):
+    return Traffic(client, monkeypatch)
+
+
+async def test_all_of_it_runs_on_workers(runtime, traffic):
+    """Functions and coroutines alike, as one graph of Dask's, of which only what was asked for comes home."""
+    total = delayed(sum)([add(fetch(number), 1) for number in range(5)]) + 1
+    there = pid(total)
+    value, other = await compute(total, there, runtime=runtime)
+    assert value == 106
+    assert other != os.getpid()
+    (graph,) = traffic.graphs
+    assert sorted(graph) == sorted(["fetch", "add"] * 5 + ["sum", "add", "pid"])
+    assert sorted(traffic.gathered) == ["add", "pid"]
+
+
+async def test_a_block(client, traffic):
+    """Everything that is computed inside goes to the cluster."""
+    async with DaskRuntime(client) as runtime:
+        assert await pid() != os.getpid()
+        assert await runtime.compute(fetch(1)) == 10
+    assert len(traffic.graphs) == 2
+    assert repr(runtime).startswith("<DaskRuntime of <Client")
+
+
+async def test_executors_are_of_no_account(runtime):
+    """Also one that no runtime here has."""
+    assert await add.options(executor="gpu")(1, 2).compute(runtime=runtime) == 3
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_any_graph_gives_what_it_gives_here(runtime, seed):
+    """Graphs at random, which grow, choose and fail: values and errors are the same."""
+    outputs = _at_random(random.Random(seed))
+    there = await compute(outputs, runtime=runtime, return_exceptions=True)
+    here = await compute(outputs, return_exceptions=True)
+    assert list(map(_told, there)) == list(map(_told, here))
+
+
+def _at_random(choose: random.Random) -> list[Any]:
+    nodes: list[Any] = [delayed(3), fetch(1), 2]
+    for _ in range(choose.randrange(3, 25)):
+        one, other, third = choose.choices(nodes, k=3)
+        kind = choose.choice(["add", "add", "divide", "fetch", "twice", "when", "list", "operator", "grow"])
+        nodes.append(
+            {
+                "add": lambda a, b, _: add(a, b),
+                "divide": lambda a, b, _: divide(a, b),
+                "fetch": lambda a, _, __: fetch(a),
+                "twice": lambda a, _, __: add(a, a),
+                "when": lambda a, b, c: when(delayed(bool)(a), b, c),
+                "list": lambda a, b, c: delayed(sum)([a, {"b": b}["b"], c]),
+                "operator": lambda a, b, _: delayed(a) - b,
+                "grow": lambda a, b, _: grown(a, b),
+            }[kind](one, other, third)
+        )
+    return [delayed(each) for each in nodes[-4:]]
+
+
+@delayed
+def grown(one: Any, other: Any) -> Any:
+    if one < other:
+        return add(fetch(one), other)
+    return fetch(divide(other, one)) if one > 10 else one
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, DependencyError):
+        return "behind", repr(value.__cause__)
+    return repr(value) if isinstance(value, BaseException) else value
+
+
+async def test_results_stay_where_they_are(runtime, traffic):
+    """What was asked for comes home, and calls on the cluster use what is there all the same."""
+    data = block(4_000_000)
+    size, value = await compute(size_of(data, data), data, runtime=runtime)
+    assert (size, len(value)) == (8_000_000, 4_000_000)
+    assert sorted(traffic.gathered) == ["block", "size_of"]
+    assert traffic.scattered == 0
+
+
+async def test_functions_that_return_nodes(runtime, traffic):
+    """They are computed in their place, also one after another; what stood behind is handed over again."""
+    assert await add(count_down(3), "!").compute(runtime=runtime) == "done!"
+    assert traffic.graphs == [["count_down", "add"]] * 4
+
+
+async def test_a_returned_node_takes_what_is_there(runtime, traffic):
+    """What it needs of other nodes of the graph is not computed again, nor does it come home."""
+    data = block(1000)
+
+    @delayed
+    def later(size: int) -> Any:
+        return size_of(data, data)
+
+    found = later(size_of(data))
+    assert await add(found, size_of(data, delayed(bytes)(found == 0))).compute(runtime=runtime) == 3000
+    assert [name for graph in traffic.graphs for name in graph].count("block") == 1
+    assert traffic.gathered == ["add"]
+
+
+async def test_choices_are_made_here(runtime, traffic):
+    """Only what a choice goes by comes home, and only the side that was chosen goes to the cluster."""
+    data = block(10)
+    chosen = when(size_of(data) > 5, size_of(data, data), divide(1, 0))
+    assert await add(chosen, 1).compute(runtime=runtime) == 21
+    assert sorted(traffic.gathered) == ["add", "gt"]
+    assert "divide" not in {name for graph in traffic.graphs for name in graph}
+
+
+async def test_retries(runtime, tmp_path):
+    """A call that has failed is made again, with all behind it; its pauses are ours."""
+    path = tmp_path / "tried"
+    events: list[Any] = []
+    node = add(flaky(path, fetch(1)), fetch(2))
+    assert await node.compute(runtime=runtime, observers=[events.append]) == 30
+    assert path.read_text() == "xxx"
+    assert [event.attempt for event in events if isinstance(event, NodeRetrying)] == [1, 2]
+    stories.check(events)
+
+
+@delayed(retries=Retry(attempts=3, backoff=0.01))
+def flaky(path: Path, value: int) -> int:
+    with path.open("a") as file:
+        file.write("x")
+    if len(path.read_text()) < 3:
+        raise OSError("not yet")
+    return value
+
+
+async def test_an_exception_is_the_user_s_own(runtime):
+    """With its class, the frames on the worker, and a note that tells the node and the way to it."""
+    with pytest.raises(ZeroDivisionError) as caught:
+        await add(divide(add(1, 0), 0), 1).compute(runtime=runtime)
+    text = "".join(traceback.format_exception(caught.value))
+    assert "return one / other" in text
+    assert "perform_loaded" not in text
+    (note,) = caught.value.__notes__
+    assert "(divide) failed, dask executor" in note
+    assert "wanted by: add-" in note
+    assert caught.value.__cause__ is None
+
+
+async def test_an_exception_of_a_coroutine(runtime):
+    """Likewise, without the frames of what runs it there."""
+
+    @delayed
+    async def fail(number: int) -> None:
+        await asyncio.sleep(0)
+        raise LookupError(number)
+
+    with pytest.raises(LookupError) as caught:
+        await fail(fetch(1)).compute(runtime=runtime)
+    assert caught.value.args == (10,)
+    assert traceback.extract_tb(caught.value.__traceback__)[-1].line == "raise LookupError(number)"
+    names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert names == ["test_an_exception_of_a_coroutine", "compute", "fail"]
+
+
+async def test_failures_as_values(runtime):
+    """With `return_exceptions=True` everything that can run does."""
+    nodes = divide(1, 0), add(divide(1, 0), 1), add(fetch(1), 1)
+    failed, behind, value = await compute(*nodes, runtime=runtime, return_exceptions=True)
+    assert isinstance(failed, ZeroDivisionError)
+    assert isinstance(behind, DependencyError)
+    assert value == 11
+
+
+async def test_data(runtime, traffic):
+    """What inputs are given goes there once for all that take it, and ahead of the graph if it is large."""
+    table = bytearray(2_000_000)
+    nodes = [add(size_of(Input("table")), number) for number in range(5)]
+    compiled = compile(delayed(sum)(nodes))
+    async with runtime:
+        assert await compiled(table=table) == 10_000_010
+        assert traffic.scattered == 1
+        assert await delayed(len)(delayed([1, fetch(2), {"three": 3}])) == 3
+
+
+async def test_priority_and_resources_are_passed_on(runtime, traffic, monkeypatch):
+    """Each task has its own."""
+    monkeypatch.setattr(nodes, "_counters", {})
+    node = delayed(max)(add.options(priority=5)(1, 2), add.options(resources={"GPU": 1})(1, 2), add(1, 1))
+    assert await node.compute(runtime=runtime) == 3
+    assert traffic.annotations == {
+        "add-1": {"priority": 5},
+        "add-2": {"resources": {"GPU": 1}},
+        "add-3": None,
+        "max-1": None,
+    }
+
+
+def _annotations(dask_scheduler: Any) -> list[Any]:
+    return [task.annotations for task in dask_scheduler.tasks.values()]
+
+
+async def test_resources_are_waited_for(runtime, client):
+    """What no worker has is waited for, and the rest runs."""
+    never = add.options(resources={"GPU": 2}, priority=7)(fetch(1), 2)
+    run = start([never, fetch(5)], runtime=runtime)
+    async with asyncio.timeout(20):
+        while "no-worker" not in await client.run_on_scheduler(_states):
+            pass
+    assert {"priority": 7, "resources": {"GPU": 2}} in await client.run_on_scheduler(_annotations)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+
+
+def _states(dask_scheduler: Any) -> list[str]:
+    return [task.state for task in dask_scheduler.tasks.values()]
+
+
+async def test_as_they_come(runtime):
+    """Outputs are told of one by one."""
+    nodes = {add(fetch(number), number): number * 11 for number in range(5)}
+    assert {node: value async for node, value in as_completed(nodes, runtime=runtime)} == nodes
+
+
+async def test_context_variables(client):
+    """Those that the runtime names are seen, in functions and in coroutines."""
+    user.set("Ada")
+
+    @delayed
+    async def who() -> str:
+        return user.get()
+
+    runtime = DaskRuntime(client, context=[user])
+    assert await compute(delayed(user.get)(), who(), runtime=runtime) == ("Ada", "Ada")
+
+
+async def test_computing_inside(runtime):
+    """A function on a worker may compute a graph of its own, there."""
+
+    @delayed
+    async def inner(number: int) -> int:
+        return await add(fetch(number), 1)
+
+    assert await delayed(sum)([inner(number) for number in range(4)]).compute(runtime=runtime) == 64
+
+
+async def test_what_is_told(runtime):
+    """Events make sense, and name the worker and the times there; so does a report."""
+    events: list[Any] = []
+    total = delayed(sum)([add(fetch(number), count_down(2) == "done") for number in range(3)])
+    assert await total.compute(runtime=runtime, observers=[events.append]) == 33
+    stories.check(events)
+    calls = [event for event in events if isinstance(event, NodeFinished) and event.node.kind == "function"]
+    assert {event.worker for event in calls if event.worker} <= {"worker 0", "worker 1"}
+    assert {event.node.executor for event in events if isinstance(event, NodeStarted)} == {"dask"}
+
+
+async def test_a_report(runtime, tmp_path):
+    """The page is made of a run there as of any other."""
+    async with Report(tmp_path / "run.html"):
+        await delayed(sum)([add(fetch(number), 1) for number in range(3)]).compute(runtime=runtime)
+    assert "worker" in (tmp_path / "run.html").read_text()
+
+
+async def test_it_is_dumped(runtime):
+    """A dump says what is there."""
+    run = start(add.options(resources={"GPU": 2})(1, 2), runtime=runtime)
+    text = ""
+    async with asyncio.timeout(20):
+        while "in executor 'dask'" not in text:
+            await asyncio.sleep(0)
+            out = io.StringIO()
+            run.dump(file=out)
+            text = out.getvalue()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+
+
+async def test_a_plain_client(address):
+    """It has a loop in a thread of its own, and never holds up ours."""
+    client = await asyncio.to_thread(Client, address, set_as_default=False)
+    try:
+        runtime = DaskRuntime(client)
+        events: list[Any] = []
+        node = add(size_of(block(2_000_000), bytearray(2_000_000)), count_down(1) == "done")
+        assert await node.compute(runtime=runtime, observers=[events.append]) == 4_000_001
+        stories.check(events)
+        with pytest.raises(ZeroDivisionError):
+            await divide(1, 0).compute(runtime=runtime)
+        run = start(add.options(resources={"GPU": 2})(1, 2), runtime=runtime)
+        await asyncio.sleep(0)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+    finally:
+        await asyncio.to_thread(client.close)
+
+
+async def test_resources_of_ours_are_refused(runtime):
+    """What is open in this process cannot be there; the error says what would be right."""
+    from contextlib import asynccontextmanager
+
+    from asyncgraph import resource
+
+    @resource
+    @asynccontextmanager
+    async def connection() -> Any:
+        yield 1
+
+    with pytest.raises(GraphError, match=r"connection is a resource, which is open in this process"):
+        await add(connection(), 1).compute(runtime=runtime)
+
+
+async def test_hundreds_of_nodes(runtime, traffic):
+    """They go as one graph, whatever their shape."""
+    layer = [fetch(number) for number in range(50)]
+    for _ in range(5):
+        layer = [add(one, other) for one, other in zip(layer, layer[1:] + layer[:1], strict=True)]
+    assert await delayed(sum)(layer).compute(runtime=runtime) == sum(range(50)) * 10 * 32
+    assert [len(graph) for graph in traffic.graphs] == [301]
+
+
+async def test_beside_others(runtime):
+    """Several runs on one runtime, and a runtime for each compute, do not get into each other's way."""
+    async with Runtime():
+        values = await asyncio.gather(
+            *(add(fetch(number), 1).compute(runtime=runtime) for number in range(5)),
+            add(fetch(7), 1).compute(runtime=DaskRuntime(runtime._client)),
+            add(1, 1).compute(),
+        )
+    assert values == [1, 11, 21, 31, 41, 71, 2]
