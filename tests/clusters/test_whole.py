@@ -185,20 +185,6 @@ async def test_functions_that_return_nodes(runtime, traffic):
     assert traffic.graphs == [["count_down", "add"]] * 4
 
 
-async def test_a_returned_node_takes_what_is_there(runtime, traffic):
-    """What it needs of other nodes of the graph is not computed again, nor does it come home."""
-    data = block(1000)
-
-    @delayed
-    def later(size: int) -> Any:
-        return size_of(data, data)
-
-    found = later(size_of(data))
-    assert await add(found, size_of(data, delayed(bytes)(found == 0))).compute(runtime=runtime) == 3000
-    assert [name for graph in traffic.graphs for name in graph].count("block") == 1
-    assert traffic.gathered == ["add"]
-
-
 async def test_choices_are_made_here(runtime, traffic):
     """Only what a choice goes by comes home, and only the side that was chosen goes to the cluster."""
     data = block(10)
@@ -268,8 +254,8 @@ async def test_failures_as_values(runtime):
 
 async def test_data(runtime, traffic):
     """What inputs are given goes there once for all that take it, and ahead of the graph if it is large."""
-    table = bytearray(2_000_000)
-    nodes = [add(size_of(Input("table")), number) for number in range(5)]
+    given, table = Input("table"), bytearray(2_000_000)
+    nodes = [add(size_of(given), number) for number in range(5)]
     compiled = compile(delayed(sum)(nodes))
     async with runtime:
         assert await compiled(table=table) == 10_000_010
