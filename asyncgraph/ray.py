@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asyncgraph._runtime.options import whole_number
 from asyncgraph.errors import RuntimeClosedError, WorkerCrashedError
@@ -41,9 +41,10 @@ class RayExecutor:
     coroutines and threads stay here.
 
     Results that only other calls in Ray need stay there, as object references. What the loop needs comes home
-    when its call has finished: a value that was asked for, or that a node elsewhere takes, and all of a run
-    that was begun with `start`, which can be asked for them. Arrays among the arguments of a call cannot be
-    written to, as always with Ray.
+    when its call has finished: a value that was asked for, or that a node elsewhere takes. A run that was
+    begun with `start` and has not finished keeps what is in Ray, to be resumed, as long as anybody has it:
+    `await run.fetch(node)` brings a value home. Arrays among the arguments of a call cannot be written to, as
+    always with Ray.
 
     `retries=` are those of asyncgraph, and `timeout=` counts from when a call is handed over. When a call is
     cancelled, or late, so is its task (`ray.cancel`), and the worker process that is at it is killed. A
@@ -85,6 +86,13 @@ class RayExecutor:
         return RemoteExecutor(_RayEngine(loop), self.slots, loop, _AFTER_TIMEOUT)
 
 
+class _Object(NamedTuple):
+    """The handle of a result: a reference to an object, and since which `ray.init()` that is."""
+
+    reference: Any
+    session: tuple[str, str]
+
+
 class _RayEngine:
     """Ray, as an `Engine`.
 
@@ -112,8 +120,9 @@ class _RayEngine:
         ray = _ray()
         # Two results: the first says that there is the second, which need not come here for that.
         options = {"name": call.key, "num_returns": 2, **_ray_options(call.resources)}
-        done, held = self._call_away.options(**options).remote(call.key, packed, *handles)
-        del packed, handles, call
+        references = [each.reference for each in handles]
+        done, held = self._call_away.options(**options).remote(call.key, packed, *references)
+        del packed, handles, references, call
         try:
             await done
         except asyncio.CancelledError:
@@ -123,13 +132,19 @@ class _RayEngine:
         except ray.exceptions.RayTaskError as error:
             cause = _reply_in(error)
         else:
-            return held
+            return _Object(held, _session())
         raise cause
 
-    async def fetch(self, handle: Any) -> Held:
+    async def fetch(self, handle: _Object) -> Held:
         """See `Engine`: get an object."""
-        held: Held = await handle
+        if not self.has(handle):  # it would be waited for without end
+            raise RuntimeClosedError("what is asked for was in Ray before ray.shutdown(), and is gone")
+        held: Held = await handle.reference
         return held
+
+    def has(self, handle: Any) -> bool:
+        """See `Engine`: an object since the last `ray.init()`; one that was lost since, Ray makes anew."""
+        return isinstance(handle, _Object) and handle.session == _session()
 
     def explained(self, error: BaseException, key: str) -> BaseException:
         """See `Engine`: which of Ray's errors mean what."""
@@ -157,6 +172,12 @@ class _RayEngine:
 def _ray() -> Any:
     """Ray, which has no types that would help here."""
     return import_module("ray")
+
+
+def _session() -> tuple[str, str]:
+    """What is another after each `ray.init()`."""
+    context = _ray().get_runtime_context()
+    return context.get_job_id(), context.get_node_id()
 
 
 def _call_away(key: str, packed: Packed, *held: Held) -> tuple[None, Held]:

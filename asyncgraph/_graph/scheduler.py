@@ -19,7 +19,7 @@ States of a task, and the only ways between them::
 
 and back from running to ready, for a task that has not begun after all (`untake`), from waiting to ready when
 a pause is over (`go_on`), and when all is over from failed and cancelled to waiting or ready (`revive`), and
-from finished to cancelled, for a result that is of no use any more (`withdraw`).
+from finished or released to cancelled, for a result that is of no use any more (`withdraw`, `forget`).
 
 Laws, which `validate` checks:
 
@@ -229,7 +229,7 @@ class Scheduler:
         # is needed, which would take 0.4 µs for each of 50 000.
         self.ready: dict[int, list[int]] = {lane: [] for lane in set(lanes)}
         self.producers: dict[int, deque[int]] = {lane: deque() for lane in self.ready}
-        # Tasks whose results have been withdrawn: what has taken them may have finished.
+        # Tasks whose results have been forgotten: what has taken them may have finished.
         self._withdrawn: set[int] = set()
         # For tasks that need lazy ones: how many of these are not finished. And those that sleep.
         self._lazy_missing: dict[int, int] = {}
@@ -567,27 +567,62 @@ class Scheduler:
 
         All is over, and inputs are held. What it needs is there, and whatever has taken its result and is not
         to be begun again keeps what it has made of it. Where it has returned a node, that is to be withdrawn
-        next. No task was renewed that needs it.
+        next.
+        """
+        self._lazy.add(task)
+        self.forget((task,))
+
+    def needed_again(self, lost: Iterable[int]) -> list[int]:
+        """Finished tasks whose results are lost, and what was released that they need, and so on."""
+        again = dict.fromkeys(lost)
+        reached = list(again)
+        for task in reached:
+            for each in self.dependencies[task]:
+                if self.state[each] == RELEASED and each not in again:
+                    again[each] = None
+                    reached.append(each)
+        return reached
+
+    def forget(self, tasks: Iterable[int]) -> None:
+        """Forget what these finished or released tasks have come to: when all is revived, they run again.
+
+        All is over, and inputs are held. Of what they need, nothing is released that is not among them.
         """
         self._own_the_graph()
+        # What has finished need not know these, which may need it: see `_connect`.
+        renewed: dict[int, list[int]] = {}
+        for each in self._renewed:
+            for dependency in self.dependencies[each]:
+                renewed.setdefault(dependency, []).append(each)
+        for task in tasks:
+            self._forget(task, [*self.dependents[task], *renewed.get(task, ())])
+
+    def _forget(self, task: int, dependents: Iterable[int]) -> None:
         state, missing = self.state, self._missing
         state[task] = CANCELLED
         self.results[task] = None
         for dependency in self.dependencies[task]:
             self._uses[dependency] += 1
-        # Those that have returned a node wait for that now, which may be this one's.
+        # Those that have returned a node wait for that now, which may be this one's; and those that have
+        # become another call may need others.
         self._dependents[task] = dependents = [
-            each
-            for each in dict.fromkeys(self.dependents[task])
-            for _ in range(self.dependencies[each].count(task))
+            each for each in dict.fromkeys(dependents) for _ in range(self.dependencies[each].count(task))
         ]
         needed = sum(state[each] not in (FINISHED, RELEASED) for each in dependents)
         self._uses[task] = needed + self._kept.get(task, 0) + (task in self.outputs)
         self._withdrawn.add(task)
         for each in dependents:
             missing[each] += 1
-        self._lazy.add(task)
-        self._fall_asleep(task, dependents)
+        if task in self._lazy:
+            self._fall_asleep(task, dependents)
+
+    def assign(self, lanes: Sequence[int]) -> None:
+        """Let tasks run in these lanes from now on; nothing is ready."""
+        self._own_the_graph()
+        self.lanes = self._lanes = list(lanes)
+        self.ready, self.producers = {}, {}
+        for lane in set(lanes):
+            self._note_lane(lane)
 
     def expand(
         self,

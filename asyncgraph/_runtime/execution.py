@@ -42,7 +42,7 @@ from asyncgraph._runtime.notes import add_note, describe, not_run, path_to
 from asyncgraph._runtime.owner import Resolved
 from asyncgraph._runtime.places import Places
 from asyncgraph._runtime.planning import done_in, no_output
-from asyncgraph._runtime.remains import Remains
+from asyncgraph._runtime.remains import Remains, fitted
 from asyncgraph._runtime.resources import Holding, Resources
 from asyncgraph._runtime.sightings import Sighting
 from asyncgraph._runtime.slices import Slice
@@ -159,6 +159,8 @@ class Execution:
         self._on_output = on_output
         self._on_over = on_over
         self._errors: dict[int, BaseException] = {}
+        # What it is to go on with, as long as nothing of that has changed.
+        self._unrevived: Remains | None = None
         # The task whose failure it was stopped for.
         self._failed: int | None = None
         # Process calls, if there are any; and the slots of each lane that it has.
@@ -244,6 +246,8 @@ class Execution:
 
     def _revive(self, remains: Remains) -> Pieces[None]:
         """Go on with what another execution has left."""
+        self._unrevived = remains
+        yield from fitted(remains, self.lanes)
         scheduler = remains.scheduler
         if once.has_spent_any():
             missing = [task for task, state in enumerate(scheduler.state) if state in (FAILED, CANCELLED)]
@@ -254,6 +258,7 @@ class Execution:
             nodes, dependencies = list(remains.nodes), list(scheduler.dependencies)
             self.recorder.planned(nodes, dependencies, sorted(scheduler.outputs))
             self.recorder.there_already(scheduler.state)
+        self._unrevived = None
         scheduler.note_states(list if self.recorder is None else self.recorder.states)
         yield from scheduler.revive_in_pieces()
         if not self.is_stopping:
@@ -267,9 +272,10 @@ class Execution:
     def remains(self) -> Remains | None:
         """What there is by now, if that is kept for others to go on with; not a copy."""
         if not (self._is_resumable and self.is_scheduled) or self._is_broken:
-            return None
+            return self._unrevived
+        places, choices, resources = self._places, self._choices, self._resources
         return Remains(
-            self.nodes, self._places.number, self.scheduler, self._errors, self._choices, self._resources
+            self.nodes, places.number, self.scheduler, self.lanes, self._errors, choices, resources
         )
 
     def work_as_runner(self) -> Coroutine[Any, Any, None]:
@@ -958,7 +964,8 @@ class Execution:
                 self._unpack_for([*edges, own], [*lanes, own_lane], first)
                 ended = scheduler.renew(task, edges, lanes, own, own_lane)
                 places.replace(task, root)
-                places.forget_released(inputs, scheduler)
+                if self._named is None or not self._is_resumable:  # else they may be called again
+                    places.forget_released(inputs, scheduler)
                 self._attempts.forget(task)
             else:
                 self._unpack_for([*edges, (number,)], [*lanes, INLINE], first)

@@ -19,6 +19,7 @@ from asyncgraph._runtime.slots import Claimant, Slots
 from asyncgraph.errors import GraphError
 from asyncgraph.executors import process
 from asyncgraph.executors.base import Executor
+from asyncgraph.executors.remote import Remote, RemoteExecutor
 from asyncgraph.executors.thread import ThreadExecutor
 
 __all__ = ["COROUTINE", "INLINE", "PROCESS", "RESOURCE", "THREAD", "Lane", "Lanes"]
@@ -133,6 +134,11 @@ class Lanes:
             f"{function.name} is to run in executor {name!r}, and this runtime has {known}; others are "
             f"given to it, as in Runtime(executors={{{name!r}: ...}})"
         )
+
+    def can_use(self, remote: Remote, number: int) -> bool:
+        """Whether calls of a lane can use a value that has stayed on a cluster, perhaps in an earlier run."""
+        executor = self[number].executor if number in self.named else None
+        return isinstance(executor, RemoteExecutor) and executor.has(remote)
 
     def name_of(self, number: int) -> str:
         """What users call the executor of a lane."""

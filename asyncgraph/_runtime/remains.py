@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from asyncgraph._graph.node import Node, key_of
+from asyncgraph._graph.pieces import Pieces, cut
 from asyncgraph._graph.scheduler import CANCELLED, FAILED, FINISHED, RELEASED, Scheduler
 from asyncgraph._runtime.arguments import resolve_in_order
 from asyncgraph._runtime.choices import Choices
-from asyncgraph._runtime.lanes import PROCESS
+from asyncgraph._runtime.lanes import INLINE, PROCESS, Lanes
 from asyncgraph._runtime.resources import Resources
+from asyncgraph.errors import GraphError, SerializationError
+from asyncgraph.executors.remote import Remote
 
-__all__ = ["Failure", "Remains", "Results"]
+__all__ = ["Failure", "Remains", "Results", "fitted"]
 
 
 class Remains:
@@ -23,6 +27,7 @@ class Remains:
         nodes: The nodes, by the scheduler's numbers.
         number: The number of each node.
         scheduler: The state.
+        lanes: Where its calls have run.
         errors: What tasks have failed with.
         choices: The choices that have not been made, if there are any.
         resources: Its resources, if it has any.
@@ -33,6 +38,7 @@ class Remains:
         nodes: Sequence[Node[Any]],
         number: dict[Node[Any], int],
         scheduler: Scheduler,
+        lanes: Lanes,
         errors: Mapping[int, BaseException],
         choices: Choices | None = None,
         resources: Resources | None = None,
@@ -40,6 +46,7 @@ class Remains:
         self.nodes = nodes
         self.number = number
         self.scheduler = scheduler
+        self.lanes = lanes
         self.errors = dict(errors)
         self.choices = choices
         self.resources = resources
@@ -84,13 +91,51 @@ class Remains:
             raise RuntimeError(f"{key_of(node)} cannot be called: {needed}, which it needs, has no value")
         return resolve_in_order(node, [self.value_of(each) for each in scheduler.dependencies[task]])
 
+    def finished(self, node: Node[Any]) -> int:
+        """The task of a node that has a value.
+
+        Raises:
+            KeyError: It has none, or is none of this run.
+        """
+        task = self.number.get(node)
+        if task is None:
+            raise KeyError(f"{node!r} is not a node of this run")
+        state = self.scheduler.state[task]
+        if state == RELEASED:
+            raise KeyError(f"{key_of(node)} had a value, which was dropped when nothing needed it any more")
+        if state != FINISHED:
+            raise KeyError(f"{key_of(node)} has no value")
+        return task
+
+    async def fetch(self, task: int) -> tuple[Any, BaseException | None]:
+        """The same, brought here from a cluster if need be, and None; or None and why it does not come."""
+        remote = self.scheduler.results[task]
+        if type(remote) is not Remote:
+            return self.value_of(task), None
+        arrived: asyncio.Future[tuple[Any, BaseException | None]] = asyncio.get_running_loop().create_future()
+
+        def deliver(value: Any, error: BaseException | None) -> None:
+            if not arrived.done():
+                arrived.set_result((value, error))
+
+        executor = self.lanes[self.scheduler.lanes[task]].executor
+        give_up = executor.fetch(remote, key_of(self.nodes[task]), deliver)
+        try:
+            return await arrived
+        finally:
+            give_up()
+
     def value_of(self, task: int) -> Any:
         """The value of a task that has finished and is still needed.
 
         Raises:
+            RuntimeError: It has stayed on a cluster.
             SerializationError: It is that of a process call, and does not unpickle here.
         """
         results = self.scheduler.results
+        if type(results[task]) is Remote:
+            key = key_of(self.nodes[task])
+            raise RuntimeError(f"the value of {key} is on a cluster: `await run.fetch(node)` brings it here")
         if PROCESS in self.scheduler.ready:
             from asyncgraph._runtime.processes import unpacked_result
 
@@ -98,26 +143,74 @@ class Remains:
         return results[task]
 
 
+def fitted(remains: Remains, lanes: Lanes) -> Pieces[None]:
+    """Make what an execution has left such that another one can go on with it in these lanes.
+
+    Values that cannot be used there count as missing: those on a cluster that is another, or gone.
+
+    Raises:
+        GraphError: There is no executor for something that is missing. Nothing has changed.
+    """
+    scheduler, nodes = remains.scheduler, remains.nodes
+    if lanes is remains.lanes and not lanes.named:
+        return
+    numbers: list[int | None] = []
+    lost: list[int] = []
+    missing: list[int] = []
+    for tasks in cut(range(len(nodes))):
+        for task in tasks:
+            numbers.append(_number_in(lanes, nodes[task]))
+            if scheduler.state[task] == FINISHED and _is_lost(remains, task, lanes, numbers[task]):
+                lost.append(task)
+            elif scheduler.state[task] in (FAILED, CANCELLED) and not scheduler.is_alias(task):
+                missing.append(task)
+        yield
+    again = scheduler.needed_again(lost)
+    for task in (*missing, *again):
+        if numbers[task] is None:
+            lanes.number_of(nodes[task]._function)  # which says what is wrong
+    if lanes is not remains.lanes:
+        scheduler.assign([INLINE if number is None else number for number in numbers])
+        remains.lanes = lanes
+    if again:
+        scheduler.forget(again)
+
+
+def _number_in(lanes: Lanes, node: Node[Any]) -> int | None:
+    """The lane that calls of a node would have; None if there is none."""
+    try:
+        return lanes.number_of(node._function)
+    except GraphError:
+        return None
+
+
+def _is_lost(remains: Remains, task: int, lanes: Lanes, number: int | None) -> bool:
+    """Whether the value of a task cannot be used in other lanes, where calls of its node have this number."""
+    scheduler = remains.scheduler
+    result = scheduler.results[task]
+    if type(result) is Remote:
+        return number is None or not lanes.can_use(result, number)
+    if scheduler.lanes[task] == PROCESS != number:
+        try:
+            remains.value_of(task)  # as it came from its worker, no other executor could use it
+        except SerializationError:
+            return True
+    return False
+
+
 class Results(Mapping[Node[Any], Any]):
     """The values that a run has by now, by node.
 
     They are those of the nodes that were asked for, and of those that something else still needs: a value is
-    dropped when all that need it have finished.
+    dropped when all that need it have finished. Of one that has stayed on a cluster there is only the key: to
+    look it up raises RuntimeError.
     """
 
     def __init__(self, remains: Remains) -> None:
         self._remains = remains
 
     def __getitem__(self, node: Node[Any]) -> Any:
-        number = self._remains.number.get(node)
-        if number is None:
-            raise KeyError(f"{node!r} is not a node of this run")
-        state = self._remains.scheduler.state[number]
-        if state == RELEASED:
-            raise KeyError(f"{key_of(node)} had a value, which was dropped when nothing needed it any more")
-        if state != FINISHED:
-            raise KeyError(f"{key_of(node)} has no value")
-        return self._remains.value_of(number)
+        return self._remains.value_of(self._remains.finished(node))
 
     def __iter__(self) -> Iterator[Node[Any]]:
         nodes = self._remains.nodes
@@ -166,7 +259,8 @@ class Failure:
         """The positional and the named arguments that the node's function is called with.
 
         Raises:
-            RuntimeError: They are not there: what they come from has not finished; or the run was resumed.
+            RuntimeError: They are not there: what they come from has not finished, or has stayed on a
+                cluster, from where `await run.fetch(node)` brings it; or the run was resumed.
         """
         args, kwargs = self._inputs()
         return args, kwargs

@@ -34,7 +34,8 @@ class Remotes:
         self._guard = Guard(owner)
         # What is on a cluster, beside the value here: with how many calls there are still to use it.
         self._copies: dict[int, tuple[Remote, int]] = {}
-        self._has_any = False
+        # Whether there may be anything that is only there: a run that goes on with another has that from it.
+        self._has_any = owner.scheduler.holds_inputs
         self._returned: dict[int, _Returned] = {}
 
     def is_busy(self) -> bool:
@@ -61,7 +62,7 @@ class Remotes:
         is_there = [
             lanes[each] == lane and not scheduler.is_alias(each) for each in scheduler.dependents[task]
         ]
-        if scheduler.holds_inputs or scheduler.is_kept(task) or not all(is_there):
+        if scheduler.is_kept(task) or not all(is_there):
             return BOTH if any(is_there) else HERE
         self._has_any = True
         return THERE

@@ -76,6 +76,8 @@ class Resources:
         for task, state in enumerate(owner.scheduler.state):
             if state not in (FINISHED, RELEASED):
                 self._use(task, self._origins_of_arguments(task))
+                if task in self._origins and task not in self._kept:  # it had been let go of
+                    self._keep_inputs(task)
         return self
 
     def note(self, tasks: Iterable[int]) -> None:
@@ -93,9 +95,12 @@ class Resources:
             else:
                 continue
             if scheduler.holds_inputs:
-                self._kept[task] = scheduler.dependencies[task]
-                for dependency in self._kept[task]:
-                    scheduler.keep(dependency)
+                self._keep_inputs(task)
+
+    def _keep_inputs(self, task: int) -> None:
+        self._kept[task] = self._owner.scheduler.dependencies[task]
+        for dependency in self._kept[task]:
+            self._owner.scheduler.keep(dependency)
 
     def returned(self, task: int, root: int) -> None:
         """A task has returned a node, whose value may be a resource, or got out of one."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BeginAgain", "Run", "Statistics", "compute"]
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 BeginAgain = Callable[..., "Run[Any]"]
@@ -215,11 +216,56 @@ class Run(Generic[T_co]):
         dropped when all that need it have finished. So a run that has failed or was cancelled has all that it
         takes to go on. Once it has finished whole, it keeps nothing but what `await run` gives.
 
+        Values that only a cluster needs stay there, and to look one up raises RuntimeError: see `fetch`.
+
         Raises:
             RuntimeError: The run was resumed: its values are those of the new run now.
         """
         remains = self._kept()
         return {} if remains is None else Results(remains)
+
+    async def fetch(self, node: Node[T]) -> T:
+        """The value of a node that `results` has: brought here, if it has stayed on a cluster.
+
+        What is brought here stays there as well, for whatever needs it, and is not kept here: to fetch it
+        again brings it again. Cancelling this harms nothing.
+
+        Args:
+            node: A node of this run that has finished, and whose value is still needed.
+
+        Raises:
+            KeyError: The node has no value: it has not finished, or its value was dropped when nothing needed
+                it any more; or it is none of this run; or the run has finished whole.
+            RuntimeError: The run was resumed, or belongs to another event loop.
+            WorkerCrashedError: The cluster has lost the value, or is gone.
+            RuntimeClosedError: The client of the cluster is closed.
+            SerializationError: The value does not pickle there, or does not unpickle here.
+
+        Example:
+            >>> from asyncgraph import delayed, start
+            >>> @delayed
+            ... def load(name):
+            ...     return [name] * 3
+            >>> data = load("a")
+            >>> run = start(delayed(sum)(data))
+            >>> try:
+            ...     await run
+            ... except TypeError:
+            ...     print(await run.fetch(data))
+            ['a', 'a', 'a']
+        """
+        self._refuse_other_loop()
+        remains = self._kept()
+        if remains is None:
+            raise KeyError(f"{node!r} has no value: a run that has finished keeps what `await run` gives")
+        value, error = await remains.fetch(remains.finished(node))
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error, remains, self  # its traceback holds this frame, which would hold the run
+        result: T = value
+        return result
 
     @property
     def failures(self) -> list[Failure]:
@@ -244,7 +290,8 @@ class Run(Generic[T_co]):
         """Go on with a run that has failed or was cancelled, in a new one: only what is missing is run.
 
         What has failed is run again, with the same arguments; whatever was wrong may have been put right
-        meanwhile.
+        meanwhile. Values that have stayed on a cluster are used there, by this runtime or another that has an
+        executor of the same name for the same cluster. If that cannot be, they count as missing.
 
         Args:
             timeout: As in `start`, for the new run.
@@ -253,6 +300,7 @@ class Run(Generic[T_co]):
 
         Raises:
             RuntimeError: The run is still going on, or has finished, or was resumed before.
+            GraphError: The runtime has no executor for something that is missing.
 
         Example:
             >>> from asyncgraph import delayed, start
@@ -336,8 +384,7 @@ class Run(Generic[T_co]):
         Raises:
             asyncio.CancelledError: The caller was cancelled. The run has been, too, and is over.
         """
-        if asyncio.get_running_loop() is not self._loop:
-            raise RuntimeError("this run belongs to another event loop: await it where it was started")
+        self._refuse_other_loop()
         if current_execution() is self._execution and self._execution.is_running(asyncio.current_task()):
             raise RuntimeError("a node awaits the run that it is part of: each would wait for the other")
         if current_execution() is not None:
@@ -353,6 +400,10 @@ class Run(Generic[T_co]):
             # Every await raises with the frames of the failure, not with those of earlier awaits too.
             return None, BaseException.with_traceback(error, self._traceback)
         return self._over.result(), None
+
+    def _refuse_other_loop(self) -> None:
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError("this run belongs to another event loop: await it where it was started")
 
     async def until_over(self, *, on_cancel: Callable[[], object]) -> asyncio.CancelledError | None:
         """Wait until the run is over, however often the caller is cancelled meanwhile.

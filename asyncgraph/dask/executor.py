@@ -51,8 +51,9 @@ class DaskExecutor:
 
     Results that only other calls on the cluster need stay there, as futures, and workers move them among
     themselves. What the loop needs comes home when its call has finished: a value that was asked for, or that
-    a node elsewhere takes, and all of a run that was begun with `start`, which can be asked for them. What is
-    on the cluster is let go of as soon as nothing needs it any more, also when a run fails or is cancelled.
+    a node elsewhere takes. What is on the cluster is let go of as soon as nothing needs it any more, also
+    when a run fails or is cancelled. One that was begun with `start` and has not finished keeps it, to be
+    resumed, as long as anybody has the run: `await run.fetch(node)` brings a value home.
 
     `retries=` are those of asyncgraph, and `timeout=` counts from when a call is handed over. When a call is
     cancelled, or late, so is its future; Dask begins nothing of it then, but what has begun in a thread of a
@@ -196,6 +197,10 @@ class DaskEngine:
         """See `Engine`: gather a result."""
         held: Held = await self._client.gather(handle, asynchronous=True)
         return held
+
+    def has(self, handle: Any) -> bool:
+        """See `Engine`: a future of this client, whose value has not been lost since."""
+        return getattr(handle, "client", None) is self._client and handle.status == "finished"
 
     def explained(self, error: BaseException, key: str) -> BaseException:
         """See `Engine`: which of Dask's errors mean what."""

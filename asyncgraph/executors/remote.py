@@ -86,6 +86,10 @@ class Engine(Protocol):
         """Bring a result here."""
         ...
 
+    def has(self, handle: Any) -> bool:
+        """Whether it has what this handle, perhaps of another engine, stands for; it can be used."""
+        ...
+
     def explained(self, error: BaseException, key: str) -> BaseException:
         """What is raised for an error of the engine's own, or that error itself."""
         ...
@@ -146,8 +150,21 @@ class RemoteExecutor:
             return _never
         return Errand(self._engine, self._loop, call.key, call.deliver).run(call, packed, handles)
 
+    def has(self, remote: Remote) -> bool:
+        """Whether calls can use a value that has stayed on a cluster, perhaps in an earlier run."""
+        try:
+            self._engine.check(self._loop)
+        except Exception:
+            return False
+        return self._engine.has(remote.handle)
+
     def fetch(self, remote: Remote, key: str, deliver: Deliver) -> Callable[[], bool]:
         """Bring a value here that has stayed on the cluster; raises nothing."""
+        try:
+            self._engine.check(self._loop)
+        except Exception as error:
+            Errand(self._engine, self._loop, key, deliver).fail_soon(error)
+            return _never
         return Errand(self._engine, self._loop, key, deliver).fetch(remote.handle)
 
     async def aclose(self) -> None:
@@ -286,7 +303,7 @@ class Errand:
         try:
             value = held.value()
         except Exception as refusal:
-            self._conclude(None, refusal)
+            self._conclude(None, refusal.with_traceback(None))  # which would hold what has come, and that it
             return
         self._conclude(value, None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -13,7 +14,10 @@ pytest.importorskip("distributed")
 
 from distributed import Client
 
+from asyncgraph import Runtime
+from asyncgraph.dask import DaskExecutor
 from tests.clusters.cluster import cluster
+from tests.clusters.traffic import Traffic
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +36,21 @@ async def client(address: str) -> AsyncIterator[Client]:
         await client.wait_for_workers(1)
         yield client
         if client.status == "running":
+            gc.collect()  # a run that has failed has its error, whose frames may have the run
             await nothing_is_left(client)
+
+
+@pytest.fixture
+async def runtime(client: Client) -> AsyncIterator[Runtime]:
+    """Open a runtime whose process calls go to the cluster."""
+    async with Runtime(executors={"process": DaskExecutor(client)}) as runtime:
+        yield runtime
+
+
+@pytest.fixture
+def traffic(client: Client, monkeypatch: pytest.MonkeyPatch) -> Traffic:
+    """Note what the client is asked for."""
+    return Traffic(client, monkeypatch)
 
 
 async def nothing_is_left(client: Client) -> None:

@@ -63,43 +63,6 @@ def pid(*needs: Any) -> int:
     return os.getpid()
 
 
-@pytest.fixture
-async def runtime(client):
-    async with Runtime(executors={"process": DaskExecutor(client)}) as runtime:
-        yield runtime
-
-
-class Traffic:
-    """What a client was asked for."""
-
-    def __init__(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.submitted: list[tuple[str, int, dict[str, Any]]] = []
-        self.gathered: list[str] = []
-        self.scattered = 0
-        submit, gather, scatter = client.submit, client.gather, client.scatter
-
-        def submitting(function: Any, name: str, packed: Any, *futures: Any, **options: Any) -> Any:
-            self.submitted.append((name.rpartition("-")[0], len(futures), options))
-            return submit(function, name, packed, *futures, **options)
-
-        def gathering(future: Any, **options: Any) -> Any:
-            self.gathered.append(future.key.split("-")[0])
-            return gather(future, **options)
-
-        def scattering(*data: Any, **options: Any) -> Any:
-            self.scattered += 1
-            return scatter(*data, **options)
-
-        monkeypatch.setattr(client, "submit", submitting)
-        monkeypatch.setattr(client, "gather", gathering)
-        monkeypatch.setattr(client, "scatter", scattering)
-
-
-@pytest.fixture
-def traffic(client, monkeypatch):
-    return Traffic(client, monkeypatch)
-
-
 async def test_one_graph_in_three_places(runtime):
     """Calls run on workers; coroutines on the loop, and threads here."""
 
@@ -315,7 +278,7 @@ async def test_no_more_at_once_than_in_flight(client, traffic):
 
 
 async def test_a_run_can_be_resumed(runtime, tmp_path):
-    """What finished is kept, and was brought home for whoever asks; only what is missing runs again."""
+    """What finished is kept where it is; only what is missing runs again."""
     ready = tmp_path / "ready"
 
     @delayed(executor="process")
@@ -326,9 +289,7 @@ async def test_a_run_can_be_resumed(runtime, tmp_path):
     run = start(at_home(read(data)))
     with pytest.raises(FileNotFoundError):
         await run
-    assert run.results[data] == bytearray(100)
-    (failure, *_) = run.failures
-    assert failure.inputs == ((bytearray(100),), {})
+    assert await run.fetch(data) == bytearray(100)
     ready.write_text("12345")
     assert await run.resume() == 105
 

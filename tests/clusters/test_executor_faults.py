@@ -67,12 +67,6 @@ def gate(tmp_path):
         yield gate
 
 
-@pytest.fixture
-async def runtime(client):
-    async with Runtime(executors={"process": DaskExecutor(client)}) as runtime:
-        yield runtime
-
-
 async def test_a_cancelled_run_lets_go_of_all(runtime, client, began, gate, monkeypatch):
     """It does not wait for what has begun in a thread of a worker, nor leave anything on the cluster."""
     submit, futures = client.submit, []

@@ -141,6 +141,26 @@ class Pair:
             self.lazy.add(each)
         self.agree("withdraw", task)
 
+    def lose(self, task):
+        """Lose a result, which is to be made again, with what it needs that was dropped."""
+        lost = self.scheduler.needed_again([task])
+        assert once(lost) == self.lost_with(task)
+        self.scheduler.forget(lost)
+        for each in lost:
+            del self.values[each]
+            self.finished.remove(each)
+            self.consumed.discard(each)
+            self.cancelled.add(each)
+            if each in self.lazy:
+                self.asleep.add(each)
+        self.agree("lose", task)
+
+    def assign(self, lanes):
+        """Let all tasks run in other lanes from now on."""
+        self.scheduler.assign(lanes)
+        self.lanes = list(lanes)
+        self.agree("assign")
+
     def keep(self, task):
         """Keep a result, or what will be one."""
         self.scheduler.keep(task)
@@ -330,6 +350,16 @@ class Pair:
             task for task in there if set().union(*(needs[each] for each in self.with_aliases(task))) <= there
         }
 
+    def can_be_lost(self):
+        """Those results that are there once all is over."""
+        return {task for task in self.finished if self.is_kept(task)} if self.can_revive() else set()
+
+    def lost_with(self, task):
+        """Return a task, what it needs that was dropped, and so on."""
+        needs = self.finished.intersection(self.dependencies[task])
+        dropped = {each for each in needs if not self.is_kept(each)}
+        return {task}.union(*map(self.lost_with, dropped))
+
     def with_aliases(self, task):
         """Return a task, the one that computes what it has returned, and so on."""
         return [task, *(self.with_aliases(self.alias[task]) if task in self.alias else ())]
@@ -455,6 +485,8 @@ class Pair:
             *(["go_on"] if self.postponed else []),
             *(["revive"] if self.can_revive() else []),
             *(["withdraw"] if self.can_withdraw() else []),
+            *(["lose"] if self.can_be_lost() else []),
+            *(["assign"] if self.can_revive() else []),
             *(["keep"] if self.nameable() else []),
             *(["let_go"] if self.kept_besides else []),
             *(["give_up"] if self.kept & (self.finished | self.failed) and not self.holds_inputs else []),

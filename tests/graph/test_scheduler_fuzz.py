@@ -13,7 +13,7 @@ from tests.graph.model import LANES, Pair
 
 KINDS = ["take", "consume", "finish", "fail", "cancel", "stop", "give_up", "expand", "renew", "refuse"]
 KINDS += ["take_ahead", "untake", "untake_behind", "postpone", "go_on", "revive"]
-KINDS += ["keep", "let_go", "withdraw"]
+KINDS += ["keep", "let_go", "withdraw", "lose", "assign"]
 
 
 class Machine(RuleBasedStateMachine):
@@ -125,6 +125,19 @@ class Machine(RuleBasedStateMachine):
         """Forget the result of a task that can be run again."""
         self.pair.withdraw(drawn(data, self.pair.can_withdraw()))
 
+    @can("lose")
+    @rule(data=st.data())
+    def lose(self, data):
+        """Lose any result that is there."""
+        self.pair.lose(drawn(data, self.pair.can_be_lost()))
+
+    @can("assign")
+    @rule(data=st.data())
+    def assign(self, data):
+        """Let all tasks run elsewhere."""
+        count = len(self.pair.lanes)
+        self.pair.assign(data.draw(st.lists(st.sampled_from(LANES), min_size=count, max_size=count)))
+
     @can("keep")
     @rule(data=st.data())
     def keep(self, data):
@@ -215,8 +228,11 @@ def happen(dice, pair, event):
         pair.postpone(dice.choice(sorted(pair.can_be_postponed())))
     elif event == "go_on":
         pair.go_on(dice.choice(sorted(pair.postponed)))
-    elif event == "withdraw":
-        pair.withdraw(dice.choice(sorted(pair.can_withdraw())))
+    elif event in {"withdraw", "lose"}:
+        possible = pair.can_withdraw() if event == "withdraw" else pair.can_be_lost()
+        getattr(pair, event)(dice.choice(sorted(possible)))
+    elif event == "assign":
+        pair.assign([dice.choice(LANES) for _ in pair.lanes])
     elif event == "keep":
         pair.keep(dice.choice(pair.nameable()))
     elif event == "let_go":

@@ -115,6 +115,28 @@ async def test_what_only_ray_needs_stays_there(runtime, monkeypatch):
     assert fetched == [6_000_000]
 
 
+async def test_what_stays_there_in_a_run_that_fails(runtime, tmp_path, monkeypatch):
+    """It is fetched from there, and gone on with there; by another Ray it could not be."""
+
+    @delayed(executor="process")
+    def read(data: bytes) -> int:
+        return int((tmp_path / "late").read_text()) + len(data)
+
+    data = block(1000)
+    run = start(read(data))
+    with pytest.raises(FileNotFoundError):
+        await run
+    with pytest.raises(RuntimeError, match="is on a cluster"):
+        run.results[data]
+    assert await run.fetch(data) == bytes(1000)
+    (tmp_path / "late").write_text("1")
+    with monkeypatch.context() as patch:
+        patch.setattr("asyncgraph.ray._session", lambda: ("another", "session"))
+        with pytest.raises(RuntimeClosedError, match="is gone"):
+            await run.fetch(data)
+    assert await run.resume() == 1001
+
+
 async def test_an_exception_is_the_user_s_own(runtime):
     """It is no RayTaskError: it has its class, the frames on the worker, and our note."""
     with pytest.raises(ZeroDivisionError) as caught:

@@ -7,11 +7,12 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from asyncgraph import Runtime, delayed, start
-from asyncgraph.errors import DependencyError, RuntimeClosedError
+from asyncgraph.errors import DependencyError, GraphError, RuntimeClosedError
 
 SECONDS = 30
 
@@ -229,6 +230,52 @@ async def test_what_cannot_be_asked_is_refused():
     for ask in (lambda: run.results, lambda: run.failures, run.resume):
         with pytest.raises(RuntimeError, match="was resumed: ask the run that `resume` has returned"):
             ask()
+
+
+async def test_a_value_can_be_fetched_wherever_it_is():
+    """One that is here is given as it is; what has no value is refused as it is by `results`."""
+    machine = Machine()
+    one = machine.node("one", lane="process")
+    two = machine.node("two", one)
+    machine.broken.add("two")
+    run = await failed(start([two, machine.node("three")]))
+    assert await run.fetch(one) == run.results[one] == 1
+    for node, message in ((two, "two-[0-9]+ has no value"), (delayed(1), "is not a node of this run")):
+        with pytest.raises(KeyError, match=message):
+            await run.fetch(node)
+    machine.broken.clear()
+    assert await run.resume() == [2, 1]
+
+
+async def test_another_runtime_may_have_other_executors():
+    """What is missing runs in the executor of the same name, wherever that stands among the others."""
+    machine = Machine()
+    node = machine.node("three", machine.node("two", machine.node("one"), lane="pool"), lane="pool")
+    machine.broken.add("three")
+    with ThreadPoolExecutor(1) as pool:
+        async with Runtime(executors={"pool": pool}) as first:
+            run = await failed(start(node, runtime=first))
+        machine.broken.clear()
+        async with Runtime(executors={"other": pool, "pool": pool}) as second:
+            assert await run.resume(runtime=second) == 3
+    assert machine.calls == ["one", "two", "three", "three"]
+
+
+@pytest.mark.parametrize("count", [1, 30_000])
+async def test_a_runtime_that_lacks_an_executor_harms_nothing(count):
+    """The error says what is missing, at once or, of a large graph, soon; then the run goes on elsewhere."""
+    machine = Machine()
+    node = delayed(list)([machine.node("one", lane="pool"), *(delayed(abs)(-1) for _ in range(count))])
+    machine.broken.add("one")
+    with ThreadPoolExecutor(1) as pool:
+        async with Runtime(executors={"pool": pool}) as first, Runtime() as second:
+            run = await failed(start(node, runtime=first))
+            missing = [failure.key for failure in run.failures]
+            machine.broken.clear()
+            with pytest.raises(GraphError, match="one is to run in executor 'pool'"):
+                await (run := run.resume(runtime=second))
+            assert [failure.key for failure in run.failures] == missing
+            assert sum(await run.resume(runtime=first)) == count + 1
 
 
 async def test_a_closed_runtime_resumes_nothing():

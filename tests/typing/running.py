@@ -44,6 +44,7 @@ async def in_the_background() -> None:
     assert_type(background, Run[int])
     assert_type(await background, int)
     assert_type(background.done(), bool)
+    assert_type(await background.fetch(fetch("b")), str)
     assert_type(start([count("a")]), Run[Any])
 
 
