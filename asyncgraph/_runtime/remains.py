@@ -118,7 +118,7 @@ class Remains:
             if not arrived.done():
                 arrived.set_result((value, error))
 
-        executor = self.lanes[self.scheduler.lanes[task]].executor
+        executor = self.lanes[self.scheduler.lanes[self.scheduler.final(task)]].executor
         give_up = executor.fetch(remote, key_of(self.nodes[task]), deliver)
         try:
             return await arrived
@@ -158,9 +158,12 @@ def fitted(remains: Remains, lanes: Lanes) -> Pieces[None]:
     lost: list[int] = []
     missing: list[int] = []
     for tasks in cut(range(len(nodes))):
+        numbers += [_number_in(lanes, nodes[task]) for task in tasks]
+        yield
+    for tasks in cut(range(len(nodes))):
         for task in tasks:
-            numbers.append(_number_in(lanes, nodes[task]))
-            if scheduler.state[task] == FINISHED and _is_lost(remains, task, lanes, numbers[task]):
+            number = numbers[scheduler.final(task)]
+            if scheduler.state[task] == FINISHED and _is_lost(remains, task, lanes, number):
                 lost.append(task)
             elif scheduler.state[task] in (FAILED, CANCELLED) and not scheduler.is_alias(task):
                 missing.append(task)

@@ -56,16 +56,30 @@ class Remotes:
 
     def needed(self, task: int, lane: int) -> str:
         """Where the result of a task of this lane is needed."""
+        if not self._is_needed_here(task, lane):
+            self._has_any = True
+            return THERE
         scheduler = self._owner.scheduler
-        lanes = scheduler.lanes
-        # What has returned a node takes its result over, and passes it on to whoever.
-        is_there = [
-            lanes[each] == lane and not scheduler.is_alias(each) for each in scheduler.dependents[task]
-        ]
-        if scheduler.is_kept(task) or not all(is_there):
-            return BOTH if any(is_there) else HERE
-        self._has_any = True
-        return THERE
+        users = [each for each in scheduler.dependents[task] if not scheduler.is_alias(each)]
+        return BOTH if any(scheduler.lanes[each] == lane for each in users) else HERE
+
+    def _is_needed_here(self, task: int, lane: int) -> bool:
+        """Whether the result of a task, which is made in this lane, was asked for or is needed in another."""
+        scheduler, reached = self._owner.scheduler, [task]
+        for each in reached:
+            if each in scheduler.outputs:
+                return True
+            for dependent in scheduler.dependents[each]:
+                if scheduler.is_alias(dependent):  # it takes the result over, and passes it on
+                    reached.append(dependent)
+                elif scheduler.lanes[dependent] != lane:
+                    return True
+        return False
+
+    def _lane_of(self, task: int) -> int:
+        """The lane in which the result of a task is made, also where it has returned a node."""
+        scheduler = self._owner.scheduler
+        return scheduler.lanes[scheduler.final(task)]
 
     def note(self, task: int, lane: int, remote: Remote) -> None:
         """The result of a task is here, and on the cluster as well."""
@@ -114,30 +128,33 @@ class Remotes:
         """
         if not self._has_any or self._owner.is_stopping:
             return False
-        wanted = self._wanted(root)
+        wanted = self._wanted(task, root)
         if not wanted:
             return False
         scheduler, nodes = self._owner.scheduler, self._owner.nodes
         returned = self._returned[task] = _Returned(lane, root, wanted)
         for each in wanted:
             scheduler.keep(each)
-            executor = self._owner.lanes[scheduler.lanes[each]].executor
+            executor = self._owner.lanes[self._lane_of(each)].executor
             come = partial(self._come, task, each)
             returned.ways.append(executor.fetch(scheduler.results[each], key_of(nodes[each]), come))
         return True
 
-    def _wanted(self, root: Node[Any]) -> list[int]:
-        """The tasks whose results are on a cluster, and needed here when this node is in the graph."""
+    def _wanted(self, task: int, root: Node[Any]) -> list[int]:
+        """The tasks whose results are on a cluster, and needed here when `task` has returned this node."""
         owner = self._owner
         new = in_dependency_order([root], lambda node: owner.task_of(node) is not None)
-        needed: set[int | None] = set() if new else {owner.task_of(root)}
+        needed: set[int | None] = set()
+        known = None if new else owner.task_of(root)
+        if known is not None and self._is_needed_here(task, self._lane_of(known)):
+            needed.add(known)
         for node in new:
             try:
                 lane = owner.lanes.number_of(node._function)
             except GraphError:  # there is no executor of that name, which is told elsewhere
                 continue
-            known = {owner.task_of(each) for each in node._dependencies} - {None}
-            needed |= {each for each in known if each is None or owner.scheduler.lanes[each] != lane}
+            tasks = {owner.task_of(each) for each in node._dependencies} - {None}
+            needed |= {each for each in tasks if each is None or self._lane_of(each) != lane}
         scheduler = owner.scheduler
         return [
             each

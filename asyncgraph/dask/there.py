@@ -173,7 +173,8 @@ class _Stops(WorkerPlugin):
     def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
         """A task of the worker has come from one state into another."""
         call = self.calls.get(key)
-        if call is not None and finish == "cancelled":
+        # Dask would like it to be released, and waits until it is over.
+        if call is not None and start in ("executing", "long-running") and finish == "released":
             call.stop()
 
 

@@ -185,6 +185,19 @@ async def test_functions_that_return_nodes(runtime, traffic):
     assert traffic.graphs == [["count_down", "add"]] * 4
 
 
+async def test_what_is_chosen_or_returned_stays_there(runtime, traffic):
+    """It comes home only if somebody here needs it."""
+    data = block(1_000_000)
+
+    @delayed
+    def again(size: int) -> Any:
+        return block(size)
+
+    chosen = when(size_of(data) > 5, data, divide(1, 0))
+    assert await size_of(chosen, again(size_of(data)), data).compute(runtime=runtime) == 3_000_000
+    assert sorted(traffic.gathered) == ["gt", "size_of"]
+
+
 async def test_choices_are_made_here(runtime, traffic):
     """Only what a choice goes by comes home, and only the side that was chosen goes to the cluster."""
     data = block(10)
@@ -295,6 +308,28 @@ async def test_resources_are_waited_for(runtime, client):
 
 def _states(dask_scheduler: Any) -> list[str]:
     return [task.state for task in dask_scheduler.tasks.values()]
+
+
+async def test_a_run_can_be_resumed(client, runtime, tmp_path, traffic):
+    """What it had computed is still there, can be brought here, and is used again by the run that goes on."""
+    ready, large = tmp_path / "ready", block(100)
+    run = start(add(read(ready, large), add(count_down(1), "!")), runtime=runtime, return_exceptions=True)
+    assert isinstance((await run).__cause__, FileNotFoundError)
+    assert large in run.results
+    with pytest.raises(RuntimeError, match=r"is on a cluster: `await run\.fetch\(node\)` brings it here"):
+        run.results[large]
+    assert await run.fetch(large) == bytearray(100)
+    assert [failure.state for failure in run.failures] == ["failed", "not run"]
+    ready.write_text("12345")
+    again = run.resume(runtime=DaskRuntime(client), return_exceptions=False)
+    assert await again == "12345 of 100 done!"
+    assert [name for graph in traffic.graphs for name in graph].count("block") == 1
+    assert traffic.graphs[-1] == ["read", "add"]
+
+
+@delayed
+def read(path: Path, data: bytearray) -> str:
+    return f"{path.read_text()} of {len(data)} "
 
 
 async def test_as_they_come(runtime):
