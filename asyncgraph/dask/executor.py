@@ -155,8 +155,10 @@ class DaskEngine:
             priority=call.priority,
             resources=dict(call.resources) or None,
         )
+        outcome = self.outcome(future)
         del sent, packed, handles, call
-        return await self.outcome(future)
+        del future  # an error's traceback has this frame, and the future holds the error
+        return await outcome
 
     async def outcome(self, future: Any) -> Any:
         """Wait for a call that the cluster has; when this is cancelled, so is the call."""

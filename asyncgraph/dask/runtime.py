@@ -15,7 +15,6 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from asyncgraph._graph.function import Function
-from asyncgraph._graph.node import Node
 from asyncgraph._runtime.lanes import INLINE, Lanes
 from asyncgraph._runtime.runtime import Runtime, running_loop
 from asyncgraph.dask.executor import AFTER_TIMEOUT, LARGE, DaskEngine, checked_client

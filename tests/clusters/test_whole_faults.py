@@ -1,4 +1,4 @@
-"""What becomes of whole graphs on a Dask cluster when something goes wrong: a clear error, and nothing is left."""
+"""What becomes of whole graphs on a cluster when something goes wrong: a clear error, and nothing is left."""
 
 # ruff: noqa: D103 - helpers whose names say it
 
@@ -95,7 +95,7 @@ def runtime(client):
 
 @pytest.mark.parametrize("function", [forever, until_cancelled, nested])
 async def test_a_cancelled_run_stops_what_can_be_stopped(runtime, client, began, gate, function):
-    """Coroutines are cancelled on their workers, also in graphs inside; functions are told; all is let go of."""
+    """Coroutines are cancelled on their workers, also in graphs inside; functions are told; nothing is left."""
     run = start([add(function(began, gate), 1), add(1, 2)], runtime=runtime)
     await began.opened()
     run.cancel()
