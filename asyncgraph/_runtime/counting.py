@@ -73,7 +73,7 @@ class Counting:
             try:
                 is_over = execution.is_over
                 if not self._is_planned:
-                    self._is_planned = execution.is_planned
+                    self._is_planned = execution.overview.is_planned
                     self._begin_anew()
                 self._look_at_nodes(execution.nodes)
                 if execution.is_scheduled:
@@ -129,7 +129,7 @@ class Counting:
         return counts
 
     def _by_position(self, execution: Execution) -> Counter[tuple[int, int]]:
-        begun, running = execution.begun_straight()
+        begun, running = execution.overview.begun_straight()
         codes = self._codes[:begun]
         finished = (
             Counter({number: codes.count(number) for number in self._numbers.values()})

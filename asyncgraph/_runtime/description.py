@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncgraph._graph.node import Node, Site, key_of, site_of
 from asyncgraph._graph.scheduler import FINISHED, READY, RELEASED, RUNNING, STATES, WAITING, Scheduler
+from asyncgraph._runtime.dispatch import Dispatch
 from asyncgraph._runtime.execution import Execution
 from asyncgraph._runtime.lanes import COROUTINE, INLINE, PROCESS, THREAD
 from asyncgraph._runtime.resources import Holding
@@ -44,7 +45,7 @@ _TRIES = 3
 _About = tuple[str, int, Site | None, Site | None]
 
 # What the loop is in while it makes an inline call.
-_INLINE_CALL = Execution._outcome_inline.__code__
+_INLINE_CALL = Dispatch._outcome_inline.__code__
 
 _PLACES = {COROUTINE: "a coroutine slot", THREAD: "a thread", PROCESS: "a worker process"}
 
@@ -98,14 +99,14 @@ class _Look:
         if execution.is_over:
             return
         self._lanes = execution.lanes
-        self._sightings = {each.task: each for each in execution.sightings()}
+        self._sightings = {each.task: each for each in execution.overview.sightings()}
         self._paused: dict[int, float] = {}
         self._running: list[int] = []
         self._scheduler: Scheduler | None = None
         self._nodes = execution.nodes
         if execution.is_scheduled:
             self._scheduler = execution.scheduler
-            self._paused = execution.attempts.waiting()
+            self._paused = execution.overview.paused()
             self._running = self._known(_all_in(RUNNING, self._scheduler.state))
 
     def sections(self) -> list[str]:
@@ -122,7 +123,7 @@ class _Look:
             *self._section(
                 "between attempts", sorted(self._paused, key=self._paused.__getitem__), self._pause
             ),
-            *self._section("open", self._execution.holdings(), _holding),
+            *self._section("open", self._execution.overview.holdings(), _holding),
             *self._rest(),
         ]
 
@@ -172,14 +173,14 @@ class _Look:
         return _with_title("running", lines, len(begun) - sum(len(group) for _, group in shown))
 
     def _attempt(self, task: int) -> int:
-        return 1 + len(self._execution.attempts.failed(task))
+        return 1 + len(self._execution.overview.failed_attempts(task))
 
     @staticmethod
     def _handed(sighting: Sighting) -> str:
         return f"{key_of(sighting.node)}: {sighting.where}"
 
     def _pause(self, task: int) -> str:
-        node, failed = self._nodes[task], self._execution.attempts.failed(task)
+        node, failed = self._nodes[task], self._execution.overview.failed_attempts(task)
         retry = node._function.retry
         of = "" if retry is None else f" of {retry.attempts}"
         after = f", after {failed[-1]}" if failed else ""
@@ -242,7 +243,7 @@ class _Look:
     # -- what has not, on the straight way
 
     def _following_section(self) -> list[str]:
-        following = self._execution.following(_MOST)
+        following = self._execution.overview.following(_MOST)
         count = self._execution.counts()[WAITING]
         lines = [f"    {_following_line(node, needed)}" for node, needed in following]
         return _with_title("waiting", lines, count - len(lines))

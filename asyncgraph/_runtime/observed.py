@@ -112,11 +112,11 @@ class View:
 
         None if it is in none of this run. What the node depends on is not told.
         """
-        return self._looked_for(lambda execution: execution.task_on_loop())
+        return self._looked_for(lambda execution: execution.overview.task_on_loop())
 
     def in_thread(self, ident: int) -> NodeInfo | None:
         """The node that a thread of this process is in at this moment, as `on_loop` tells it."""
-        return self._looked_for(lambda execution: execution.task_in(ident))
+        return self._looked_for(lambda execution: execution.overview.task_in(ident))
 
     def _looked_for(self, look: Callable[[Execution], int | None]) -> NodeInfo | None:
         from asyncgraph._runtime.teller import Infos

@@ -94,7 +94,7 @@ class Recorder:
         """From now on there are a run, and an execution of it, to tell of."""
         self._view, self._execution = view, execution
         self._teller = Teller(self._audience.tell, self._audience.wanted, view, execution)
-        self._look = execution.begun_elsewhere
+        self._look = execution.overview.begun_elsewhere
         self._arm()
 
     # -- what is noted

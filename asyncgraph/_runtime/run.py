@@ -460,7 +460,7 @@ class Run(Generic[T_co]):
         from asyncgraph.observe.events import RunStarted
 
         execution, outer = self._execution, current_execution()
-        inside = None if outer is None or outer.view is None else (outer.view, outer.key_here())
+        inside = None if outer is None or outer.view is None else (outer.view, outer.overview.key_here())
         self._view = execution.view = View(self, execution, self._requested, runtime, inside, self._began_at)
         audience.tell(RunStarted(self._view, self._view.began))
         if recorder is not None:
@@ -486,7 +486,7 @@ class Run(Generic[T_co]):
 
     def _expire(self, timeout: float) -> None:
         if not self._execution.is_stopping:
-            running = self._execution.running_keys()
+            running = self._execution.overview.running_keys()
             still = ", ".join(running[:5]) + (", ..." if len(running) > 5 else "")
             self._interruption = TimeoutError(
                 f"not finished within {timeout:g} s; still running: {still or 'nothing'}"

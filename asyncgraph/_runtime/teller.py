@@ -278,7 +278,7 @@ class Teller:
         began, ended, worker = self._over(task, when)
         self._attempts.pop(task, None)
         self._expanded.pop(task, None)
-        origin, error = self._execution.reason_of(task)
+        origin, error = self._execution.outcomes.reason_of(task)
         behind = None if origin == task else self._info(origin)
         self._tell(NodeFailed(self._view, ended, self._info(task), began, worker, error, behind))
 

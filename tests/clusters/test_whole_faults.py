@@ -24,6 +24,7 @@ from asyncgraph.errors import (
     SerializationError,
     WorkerCrashedError,
 )
+from asyncgraph.observe import NodeFailed
 from tests.clusters.cluster import cluster
 from tests.clusters.conftest import nothing_is_left
 from tests.clusters.gates import Gate
@@ -95,7 +96,7 @@ def runtime(client):
 
 @pytest.mark.parametrize("function", [forever, until_cancelled, nested])
 async def test_a_cancelled_run_stops_what_can_be_stopped(runtime, client, began, gate, function):
-    """Coroutines are cancelled on their workers, also in graphs inside; functions are told; nothing is left."""
+    """Coroutines are cancelled there, also in graphs inside; functions are told; nothing is left."""
     run = start([add(function(began, gate), 1), add(1, 2)], runtime=runtime)
     await began.opened()
     run.cancel()
@@ -122,17 +123,16 @@ async def test_a_failure_stops_the_others(runtime, client, began, gate):
 
 async def test_what_is_on_its_way_is_taken_back(runtime, client, monkeypatch):
     """A run that is cancelled while its graph is being handed over leaves nothing there."""
-    get, entered, go_on = client.get, threading.Event(), threading.Event()
+    get, loop, entered, go_on = client.get, asyncio.get_running_loop(), asyncio.Event(), threading.Event()
 
     def slowly(*words: Any, **options: Any) -> Any:
-        entered.set()
+        loop.call_soon_threadsafe(entered.set)
         go_on.wait()
         return get(*words, **options)
 
     monkeypatch.setattr(client, "get", slowly)
     run = start(add(add(1, 2), 3), runtime=runtime)
-    while not entered.is_set():
-        await asyncio.sleep(0)
+    await entered.wait()
     run.cancel()
     for _ in range(3):
         await asyncio.sleep(0)
@@ -145,12 +145,11 @@ async def test_what_is_on_its_way_is_taken_back(runtime, client, monkeypatch):
 
 async def test_what_is_forgotten_while_a_graph_is_on_its_way(runtime, client, monkeypatch, began, gate):
     """A call that has failed does not take the graph with it that was about to refer to it."""
-    get, held, entered, go_on = client.get, [], threading.Event(), threading.Event()
+    get, loop, entered, go_on = client.get, asyncio.get_running_loop(), asyncio.Event(), threading.Event()
 
     def slowly(graph: Any, keys: list[str], **options: Any) -> Any:
         if keys[0].startswith("late"):
-            held.append(keys)
-            entered.set()
+            loop.call_soon_threadsafe(entered.set)
             go_on.wait()
         return get(graph, keys, **options)
 
@@ -167,12 +166,17 @@ async def test_what_is_forgotten_while_a_graph_is_on_its_way(runtime, client, mo
 
     failing = fail()
     late_add = delayed(lambda one, other: one + other, name="late")
-    run = start([add(failing, 1), late_add(grow(), failing), grow()], runtime=runtime, return_exceptions=True)
-    while not entered.is_set():
-        await asyncio.sleep(0)
+    has_failed = asyncio.Event()
+    nodes = [add(failing, 1), late_add(grow(), failing), grow()]
+    run = start(
+        nodes,
+        runtime=runtime,
+        return_exceptions=True,
+        observers=[lambda event: has_failed.set() if isinstance(event, NodeFailed) else None],
+    )
+    await entered.wait()
     gate.open()
-    while not run.statistics().failed:
-        await asyncio.sleep(0)
+    await has_failed.wait()
     go_on.set()
     failed, behind, value = await run
     assert isinstance(failed.__cause__, LookupError)

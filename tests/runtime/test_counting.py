@@ -40,6 +40,7 @@ class Execution:
     def __init__(self, called, states):
         self.nodes = [SimpleNamespace(_function=each) for each in called]
         self.scheduler = SimpleNamespace(state=list(states))
+        self.overview = self
 
     def begun_straight(self):
         """Return how far it is."""

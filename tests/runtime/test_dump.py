@@ -828,7 +828,7 @@ def test_a_loop_that_was_closed() -> None:
         return run
 
     run = loop.run_until_complete(begin_it())
-    run._execution._coroutines.silence()
+    run._execution.parts.coroutines.silence()
     loop.close()
     assert read(run.dump).startswith(
         "Run of endless-1: left behind by its loop, which is closed, since … s; "
@@ -1180,10 +1180,9 @@ class Look:
 
     MODULES = (
         "_graph/scheduler.py",
-        *(
-            f"_runtime/{name}.py"
-            for name in ("coroutines", "execution", "run", "runner", "slots", "straight", "threads", "way")
-        ),
+        *(f"_runtime/{name}.py" for name in ("coroutines", "dispatch", "execution", "growth", "outcomes")),
+        *(f"_runtime/{name}.py" for name in ("parts", "preparation", "run", "runner", "slots", "straight")),
+        *(f"_runtime/{name}.py" for name in ("threads", "way")),
     )
 
     def __init__(self, step: int = 1) -> None:

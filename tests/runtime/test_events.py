@@ -871,7 +871,7 @@ def test_a_loop_that_is_closed_amid_a_run() -> None:
         run = start(delayed(asyncio.Event().wait)(), observers=[events.append])
         for _ in range(3):
             await asyncio.sleep(0)
-        run._execution._coroutines.silence()
+        run._execution.parts.coroutines.silence()
 
     loop.run_until_complete(begin_it())
     loop.close()

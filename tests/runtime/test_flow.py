@@ -10,7 +10,8 @@ import weakref
 import pytest
 
 from asyncgraph import Runtime, compute, delayed, start
-from asyncgraph._runtime import coroutines, execution, slices, straight
+from asyncgraph._runtime import coroutines, slices, straight
+from asyncgraph._runtime.lanes import THREAD
 from asyncgraph.executors.thread import ThreadExecutor
 from tests.runtime.background import begin
 from tests.runtime.durations import long, tiny
@@ -141,7 +142,7 @@ async def test_a_run_that_was_woken_and_is_cancelled_leaves_its_turn_too():
         await gate.until(1)
         second, third = start(gate.nodes("b", 1)), start(gate.nodes("c", 1))
         await turns(3)
-        slots = runtime._lanes[execution.COROUTINE + 1].slots
+        slots = runtime._lanes[THREAD].slots
         original = second._execution.wake
 
         def wake():

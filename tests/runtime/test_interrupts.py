@@ -18,7 +18,12 @@ from tests.interrupting import Interrupt, everywhere
 
 ON_LOOP = (
     "_runtime/coroutines.py",
+    "_runtime/dispatch.py",
     "_runtime/execution.py",
+    "_runtime/growth.py",
+    "_runtime/outcomes.py",
+    "_runtime/parts.py",
+    "_runtime/preparation.py",
     "_runtime/processes.py",
     "_runtime/run.py",
     "_runtime/runner.py",

@@ -15,7 +15,7 @@ import pytest
 from asyncgraph import Input, compute, delayed, start
 from asyncgraph._graph.pieces import Pieces
 from asyncgraph._graph.scheduler import Scheduler
-from asyncgraph._runtime import execution, planning, slices
+from asyncgraph._runtime import planning, preparation, slices
 from asyncgraph.errors import GraphError, InternalError
 
 MANY = 3_000
@@ -88,7 +88,7 @@ async def test_cancelled_at_any_turn(a_piece_a_turn, build, node_of):
 @pytest.mark.parametrize("node_of", [inc, later, in_thread], ids=["loop", "later", "thread"])
 async def test_cancelled_within_a_piece(monkeypatch, a_piece_a_turn, node_of):
     """As a finalizer may do it that the collector calls: nothing begins after that."""
-    done_in = execution.done_in
+    done_in = preparation.done_in
     going: list[Any] = []
 
     def cancelling(seconds: float, pieces: Pieces[Any], *, is_large: bool) -> bool:
@@ -106,7 +106,7 @@ async def test_cancelled_within_a_piece(monkeypatch, a_piece_a_turn, node_of):
                 return
             yield
 
-    monkeypatch.setattr(execution, "done_in", cancelling)
+    monkeypatch.setattr(preparation, "done_in", cancelling)
     node = wide(node_of)
     for number in range(100):
         left = number

@@ -166,7 +166,7 @@ async def test_a_waiting_node_holds_no_slot_and_no_task(lane):
     fickle, before = Fickle(9), asyncio.all_tasks()
     async with Runtime(threads=1, concurrency=1) as runtime, asyncio.timeout(SECONDS):
         run = begin(in_lane(fickle, lane, NEVER)(1))
-        while not run._execution._attempts.waiting():
+        while not run._execution.parts.attempts.waiting():
             await asyncio.sleep(0)
         assert runtime._lanes is not None
         assert [runtime._lanes[each].slots.used for each in runtime._lanes.with_slots] == [0, 0, 0]

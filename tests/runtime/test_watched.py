@@ -474,7 +474,7 @@ async def test_stopped_just_when_its_time_is_up(held):
     async with Runtime(threads=1) as runtime:
         going_on = start(held.node(timeout=LATE))
         await held.begun.wait()
-        threads = going_on._execution._threads
+        threads = going_on._execution.parts.threads
         ((task, call),) = threads._alone.items()
         going_on.cancel()  # which stops it in the next turn
         threads._strike(task, call)
