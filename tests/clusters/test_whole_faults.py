@@ -207,15 +207,14 @@ async def test_a_function_that_takes_too_long(runtime, client, began, gate):
 
 
 async def test_waiting_for_a_worker_is_not_counted(runtime, client, began, gate):
-    """A call whose turn has not come is not late."""
-    node = add.options(timeout=0.2)(1, 2)
-    run = start([wait(began, gate, number) for number in range(2)] + [node], runtime=runtime)
+    """The time of a call runs from when its worker says that it begins, and not before."""
+    run = start([wait.options(timeout=60)(began, gate, number) for number in range(3)], runtime=runtime)
     await began.opened()
     await began.opened()
-    await asyncio.sleep(0.5)  # not to wait for something: this is how late the call would be
-    gate.open(2)
-    *_, value = await run
-    assert value == 3
+    timers = [call.timer for call in run._execution.parts.named._calls.values()]
+    assert sum(timer is not None for timer in timers) == 2
+    gate.open(3)
+    assert len(await run) == 3
 
 
 async def test_a_coroutine_that_cancels_itself(runtime):
