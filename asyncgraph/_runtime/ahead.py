@@ -167,7 +167,7 @@ class Ahead:
             places = [Remote(self._place(each, values)) for each in self._sources(task)]
             args, kwargs = resolve_in_order(node, places) if places else (node._args, node._kwargs)
             packed, inputs = packed_arguments(args, kwargs, key)
-            shared = self._function(function, key)
+            shared = self._function(task, function, key)
         except BaseException as error:  # the user's code
             self._refused[task] = failure_of(error, key)
             return None
@@ -207,12 +207,17 @@ class Ahead:
             values[task] = self._new_name(key), packed_input(scheduler.results[task], key)
         return values[task][0]
 
-    def _function(self, function: Function, key: str) -> Packed:
-        packed = self._functions.get(function)
+    def _function(self, task: int, function: Function, key: str) -> Packed:
+        """What is called for a task: the same for all tasks of the function, unless observers are around it."""
+        owner, call = self._owner, function.call
+        if owner.recorder is not None:
+            call = owner.recorder.around(task, call, is_awaited=function.is_async)
+        packed = self._functions.get(function) if call is function.call else None
         if packed is None:
-            owner = self._owner
             variables = [(each, owner.context[each]) for each in owner.lanes.context if each in owner.context]
-            packed = self._functions[function] = packed_function(function.call, variables, key)
+            packed = packed_function(call, variables, key)
+            if call is function.call:
+                self._functions[function] = packed
         return packed
 
     def _hand_over(self, calls: dict[int, GraphCall], values: dict[str, Packed]) -> None:

@@ -141,13 +141,14 @@ class Named:
         context = owner.context.copy()
         begin, call.after_timeout = executor.start, executor.after_timeout
         kind = AwayCall if isinstance(executor, RemoteExecutor) else Call
+        called = function.call if owner.recorder is None else owner.recorder.around(task, function.call)
         call.handed = handed = kind(
-            function.call, args, kwargs, context, key_of(call.node), partial(self._over, task, lane)
+            called, args, kwargs, context, key_of(call.node), partial(self._over, task, lane)
         )
+        handed.variables = [(each, context[each]) for each in owner.lanes.context if each in context]
         if isinstance(handed, AwayCall):
             handed.needed = partial(self.remotes.needed, task, lane)
             handed.priority, handed.resources = function.priority, function.resources
-            handed.variables = [(each, context[each]) for each in owner.lanes.context if each in context]
             handed.stayed = None
         call.take_back = begin(handed)
         if function.timeout is not None:

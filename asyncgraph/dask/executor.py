@@ -37,6 +37,9 @@ _IN_FLIGHT = 1000
 # keep them otherwise, which it warns of from ten times as much on.
 LARGE = 1 << 20
 
+# How often a value is asked for, if others cancel what Dask has joined with it.
+_ATTEMPTS = 3
+
 AFTER_TIMEOUT = (
     "it was cancelled in executor {executor}, and what has begun in a thread of a worker goes on there by "
     "itself"
@@ -120,8 +123,9 @@ class DaskEngine:
 
     def __init__(self, client: Any) -> None:  # a Client; nearly nothing of it is typed
         self._client = client
-        # What is still being sent for calls that have been cancelled meanwhile.
+        # What is being sent, and what is being gathered, also when the call has been cancelled meanwhile.
         self._sending: set[asyncio.Task[Any]] = set()
+        self._fetching: set[asyncio.Task[Any]] = set()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -185,9 +189,7 @@ class DaskEngine:
     async def sent(self, packed: Packed) -> Any:
         """Send large arguments to a worker; returns the future that stands for them."""
         sending = self._client.scatter(packed, hash=False, asynchronous=True)
-        aio_task = self.loop.create_task(_awaited(sending), context=Context())
-        self._sending.add(aio_task)
-        aio_task.add_done_callback(self._sending.discard)
+        aio_task = self._apart(sending, self._sending)
         try:
             return await asyncio.shield(aio_task)
         except asyncio.CancelledError:
@@ -196,9 +198,30 @@ class DaskEngine:
             raise
 
     async def fetch(self, handle: Any) -> Held:
-        """See `Engine`: gather a result."""
-        held: Held = await self._client.gather(handle, asynchronous=True)
-        return held
+        """See `Engine`: gather a result.
+
+        Dask joins what is to be gathered at about the same time, whoever has asked for it, and to cancel one
+        cancels all. So none is cancelled here, and one that somebody else has cancelled is asked for again.
+        """
+        for _ in range(_ATTEMPTS):
+            self.check(self.loop)
+            aio_task = self._apart(self._client.gather(handle, asynchronous=True), self._fetching)
+            try:
+                held: Held = await asyncio.shield(aio_task)
+            except asyncio.CancelledError:
+                if _is_cancelled():
+                    raise
+            else:
+                return held
+        raise FutureCancelled("whatever was gathered with it was cancelled, time and again")
+
+    def _apart(self, awaitable: Any, among: set[asyncio.Task[Any]]) -> asyncio.Task[Any]:
+        """A task of its own for what is not to be cancelled, which is among these until it is done."""
+        aio_task = self.loop.create_task(_awaited(awaitable), context=Context())
+        among.add(aio_task)
+        aio_task.add_done_callback(among.discard)
+        aio_task.add_done_callback(_had, context=Context())
+        return aio_task
 
     def has(self, handle: Any) -> bool:
         """See `Engine`: a future of this client, whose value has not been lost since."""
@@ -237,7 +260,7 @@ class DaskEngine:
         return explained
 
     async def aclose(self) -> None:
-        """See `Engine`: give up what is still being sent."""
+        """See `Engine`: give up what is still being sent. What is being gathered is the client's."""
         if self._sending and self.loop is asyncio.get_running_loop():
             sending = list(self._sending)
             for aio_task in sending:
@@ -247,6 +270,18 @@ class DaskEngine:
 
 async def _awaited(awaitable: Any) -> Any:
     return await awaitable
+
+
+def _had(aio_task: asyncio.Task[Any]) -> None:
+    """Nobody need be told of its error, if nobody waits for it any more."""
+    if not aio_task.cancelled():
+        aio_task.exception()
+
+
+def _is_cancelled() -> bool:
+    """Whether the task that is running has been cancelled."""
+    aio_task = asyncio.current_task()
+    return aio_task is not None and aio_task.cancelling() > 0
 
 
 def _let_go(sent: asyncio.Task[Any]) -> None:

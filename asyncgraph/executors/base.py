@@ -7,8 +7,8 @@ graphs: which call comes next, and what becomes of an outcome, is decided above.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from contextvars import Context
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import Context, ContextVar
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -43,10 +43,11 @@ class Call:
         kwargs: Its keyword arguments, resolved.
         context: The contextvars context to call it in; this call's own copy.
         key: The node's key, for messages and names of tasks.
+        variables: The context variables that it is to see in another process, with their values.
         deliver: Called once with `(value, None)` or `(None, error)`.
     """
 
-    __slots__ = ("args", "context", "deliver", "function", "key", "kwargs")
+    __slots__ = ("args", "context", "deliver", "function", "key", "kwargs", "variables")
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class Call:
         self.context = context
         self.key = key
         self.deliver = deliver
+        self.variables: Sequence[tuple[ContextVar[Any], Any]] = ()
 
 
 class Executor(Protocol):

@@ -63,9 +63,11 @@ class FuturesExecutor:
             return self._pool.submit(
                 call.context.run, perform, call.function, call.args, call.kwargs, call.key
             )
-        from asyncgraph.executors.pickled import packed, run_packed
+        from asyncgraph.executors.packing import pack
+        from asyncgraph.executors.travel import perform_away
 
-        return self._pool.submit(run_packed, packed(call))
+        packed, _ = pack(call)
+        return self._pool.submit(perform_away, call.key, packed)
 
     def _arrived(self, call: Call, future: Future[Any]) -> None:
         """In whatever thread: the future is done."""
@@ -73,19 +75,21 @@ class FuturesExecutor:
             self._loop.call_soon_threadsafe(self._deliver, call, future, context=Context())
 
     def _deliver(self, call: Call, future: Future[Any]) -> None:
-        try:
-            outcome = future.result()
-        except CancelledError:
-            call.deliver(None, asyncio.CancelledError())
-            return
-        except BaseException as error:  # of the executor itself, as when its processes have died
-            call.deliver(None, failure_of(error, call.key))
-            return
-        if not self._is_plain:
-            from asyncgraph.executors.pickled import unpacked_outcome
+        # In no variable: this frame is behind those in the traceback of an error.
+        call.deliver(*self._outcome_of(future, call.key))
 
-            outcome = unpacked_outcome(outcome, call.key)
-        call.deliver(*outcome)
+    def _outcome_of(self, future: Future[Any], key: str) -> tuple[Any, BaseException | None]:
+        try:
+            result = future.result()
+        except CancelledError:
+            return None, asyncio.CancelledError()
+        except BaseException as error:
+            from asyncgraph.executors.travel import Reply
+
+            # What is no reply is of the executor itself, as when its processes have died.
+            return error.outcome(key) if isinstance(error, Reply) else (None, failure_of(error, key))
+        outcome: tuple[Any, BaseException | None] = result if self._is_plain else result.outcome()
+        return outcome
 
     async def aclose(self) -> None:
         """Nothing is done: whoever has made the executor shuts it down."""

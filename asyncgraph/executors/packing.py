@@ -1,4 +1,4 @@
-"""Calls as they travel to the workers of a cluster: pickled, with places for what the cluster has already.
+"""Calls as they travel to where executors of the user's make them: pickled, with places for what is there.
 
 Large buffers, as those of arrays, travel apart from the pickle, so that a cluster need not copy them.
 Importing this imports cloudpickle: import it on first use.
@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, SupportsIndex
 
+from asyncgraph.executors.base import Call
 from asyncgraph.executors.process.payload import Part
 from asyncgraph.executors.process.pickling import PROTOCOL, Pieces, apart_into
 from asyncgraph.executors.process.refusal import Refusal
 from asyncgraph.executors.process.serialization import Pickler, find_culprit
-from asyncgraph.executors.remote import AwayCall, Remote
+from asyncgraph.executors.remote import Remote
 
 __all__ = ["Packed", "pack", "packed_arguments", "packed_function", "packed_input", "packed_value", "unpack"]
 
@@ -55,8 +56,8 @@ class Packed:
         return object.__sizeof__(self) + self.size
 
 
-def pack(call: AwayCall) -> tuple[Packed, list[Any]]:
-    """A call as it travels, and the handles of what the cluster has of it.
+def pack(call: Call) -> tuple[Packed, list[Any]]:
+    """A call as it travels, and the handles of what a cluster has of it.
 
     Raises:
         SerializationError: Something of it does not pickle.

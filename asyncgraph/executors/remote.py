@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextvars import Context, ContextVar
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncgraph.executors.base import Call, Deliver, failure_of
@@ -48,16 +48,14 @@ class AwayCall(Call):
         needed: Asked when the call has succeeded: where its result is needed, by one of the words above.
         priority: Higher goes first, where the engine knows that.
         resources: How much the call takes of what workers have, by name.
-        variables: The context variables that it is to see, with their values.
         stayed: The value on the cluster, if it was delivered and is needed there as well.
     """
 
-    __slots__ = ("needed", "priority", "resources", "stayed", "variables")
+    __slots__ = ("needed", "priority", "resources", "stayed")
 
     needed: Callable[[], str]
     priority: float
     resources: Mapping[str, float]
-    variables: Sequence[tuple[ContextVar[Any], Any]]
     stayed: Remote | None
 
 
@@ -300,12 +298,7 @@ class Errand:
         if error is not None or self._is_taken_back:
             self._fail(error)
             return
-        try:
-            value = held.value()
-        except Exception as refusal:
-            self._conclude(None, refusal.with_traceback(None))  # which would hold what has come, and that it
-            return
-        self._conclude(value, None)
+        self._conclude(*held.outcome())
 
     def _fail(self, error: BaseException | None) -> None:
         """The engine has failed, or the call was cancelled."""

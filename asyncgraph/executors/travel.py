@@ -1,4 +1,4 @@
-"""What comes back from the workers of a cluster: results, and errors; and how a call is made there.
+"""What comes back from the workers of a cluster, or of a pool: results, errors; and how calls are made.
 
 The cluster moves these, by whatever way it has; it need not know what is in them. A result stays with the
 worker as it is, and is pickled only when it is sent on; if it does not pickle, a word about that goes in its
@@ -74,6 +74,13 @@ class Held:
             self._packed = None
         return self._value
 
+    def outcome(self) -> tuple[Any, BaseException | None]:
+        """The value and None, or None and why there is none here."""
+        try:
+            return self.value(), None
+        except SerializationError as refusal:
+            return None, refusal.with_traceback(None)  # which would hold this, and this holds that
+
     def __reduce__(self) -> tuple[Any, ...]:
         packed, refusal = self._packed, self._refusal
         if packed is not None:
@@ -142,13 +149,13 @@ class Reply(Exception):  # noqa: N818 - not an error that a user ever meets
             return None, Refusal("result-unpickle", "", "", error).as_error(key)
 
 
-def perform_away(key: str, packed: Packed, held: Sequence[Held], unkept: tuple[type, ...]) -> Held:
+def perform_away(key: str, packed: Packed, held: Sequence[Held] = (), unkept: tuple[type, ...] = ()) -> Held:
     """Make a call, on a worker.
 
     Args:
         key: The key of the node.
         packed: The call.
-        held: What it needs of results that are on the cluster.
+        held: What it needs of results that are there.
         unkept: Types whose values do not stay here as a result, because the loop has to hear of them.
 
     Returns:

@@ -2,7 +2,7 @@
 
 Events come after the fact. An observer that has to be there while a node runs, as tracing does whose span is
 to be the current one then, has a method `around` besides. What it returns is entered in the call's own
-context, where the call is made: on the loop, in a thread, or in a worker process.
+context, where the call is made: on the loop, in a thread, or in another process.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ class Surrounding(Protocol):
         """What a call of the node is to be made in, or None; asked on the loop, for each attempt.
 
         It is entered when the call begins and left when it ends, whatever has come of it. It must not keep
-        the call from being made: if it raises, that is logged, and the call is made without. For a node whose
-        `executor` is "process" it is pickled, and entered in the worker process.
+        the call from being made: if it raises, that is logged, and the call is made without. If the call is
+        made in another process (`executor` is "process", or the name of a cluster or of a pool of processes),
+        it is pickled, and entered there.
 
         Args:
             run: The run.

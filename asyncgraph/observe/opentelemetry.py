@@ -1,8 +1,8 @@
 """Traces for OpenTelemetry: a span for each run and each node, the current one while the node runs.
 
-What a node opens spans for itself, in a coroutine, a thread or a worker process, is below its own span. So a
-node's span is begun when its call is, where that is made; for a worker process, when the call is handed over,
-and the process gets to know of it as text (W3C Trace Context). Events say how it ends, and when. Spans hold
+What a node opens spans for itself, in a coroutine, a thread or another process, is below its own span. So a
+node's span is begun when its call is, where that is made; for another process, when the call is handed over,
+and that gets to know of it as text (W3C Trace Context). Events say how it ends, and when. Spans hold
 no arguments and no values.
 """
 
@@ -54,10 +54,10 @@ _STATES: dict[type[Any], str] = {
 class OpenTelemetry(Observer):
     """A span for each run and each node, below the span that is current where the run is begun.
 
-    While a node runs, its span is the current one: on the loop, in threads, and in worker processes, where
+    While a node runs, its span is the current one: on the loop, in threads, and in other processes, where
     `opentelemetry` has to be set up, too, for spans to be recorded. Nodes that were not begun have none, nor
-    has data. The span of a node in a worker process begins when it is handed over; its event `started` says
-    when it was called.
+    has data. The span of a node in another process begins when it is handed over; in a worker process of
+    asyncgraph's, its event `started` says when it was called.
 
     Spans of nodes are called as their functions, with the attributes `code.function.name`, `code.file.path`,
     `code.line.number`, and `error.type` beside an event `exception` if they fail; and `asyncgraph.node.key`,
@@ -136,8 +136,6 @@ class OpenTelemetry(Observer):
         spans = self._runs.get(run.id)
         if spans is None:
             return None
-        if node.executor == "process":
-            return _CurrentElsewhere(spans.carrier(node, call))
         return _Current(spans, node, call)
 
 
@@ -244,7 +242,7 @@ class _RunSpans:
 
 
 class _Current:
-    """Makes the span of a node the current one, on the loop or in a thread."""
+    """Makes the span of a node the current one: on the loop, in a thread or, pickled, in another process."""
 
     def __init__(self, spans: _RunSpans, node: NodeInfo, call: Callable[..., Any]) -> None:
         self._about = spans, node, call
@@ -260,6 +258,10 @@ class _Current:
         from opentelemetry import context
 
         context.detach(self._token)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        spans, node, call = self._about
+        return _CurrentElsewhere, (spans.carrier(node, call),)
 
 
 class _CurrentElsewhere:

@@ -14,11 +14,14 @@ from typing import Any
 
 import pytest
 from distributed import Client
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from asyncgraph import Runtime, as_completed, compute, delayed, start, when
 from asyncgraph.dask import DaskExecutor
 from asyncgraph.errors import DependencyError, GraphError
-from asyncgraph.observe import NodeFinished
+from asyncgraph.observe import NodeFinished, OpenTelemetry
 
 user: ContextVar[str] = ContextVar("user", default="nobody")
 
@@ -322,6 +325,30 @@ async def test_it_is_observed_and_dumped(client):
             await run
     assert "in executor 'cluster'" in text.getvalue()
     assert [event.worker for event in events if isinstance(event, NodeFinished)] == ["cluster"]
+
+
+async def test_spans_on_workers_are_below_their_node_s(client):
+    """What is put around calls goes to the cluster with them, for each attempt; OpenTelemetry as text."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    one = delayed(span_there, executor="process", name="one")()
+    async with Runtime(executors={"process": DaskExecutor(client)}):
+        with OpenTelemetry(tracer_provider=provider):
+            seen = await compute(delayed(span_there, executor="process", name="other")(one), one)
+    nodes = {span.name: span for span in exporter.get_finished_spans()}
+    assert [parent for _, parent in seen] == [nodes[name].context.span_id for name in ("other", "one")]
+    assert {trace for trace, _ in seen} == {nodes["asyncgraph run"].context.trace_id}
+
+
+def span_there(*_: Any) -> tuple[int, int]:
+    """Open a span on a worker, which has a provider of its own; the trace that it is in, and its parent."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    with provider.get_tracer("tests").start_as_current_span("own"):
+        pass
+    (span,) = exporter.get_finished_spans()
+    assert span.parent is not None
+    return span.context.trace_id, span.parent.span_id
 
 
 async def test_a_plain_client(address):

@@ -103,6 +103,47 @@ async def test_what_is_on_its_way_home_is_not_waited_for(runtime, client, monkey
         await run
 
 
+async def test_what_is_on_its_way_home_for_others_is_theirs(runtime, client, monkeypatch):
+    """Dask gathers two values together: when one run is cancelled, the other has its own all the same."""
+    gather, go_on = client._gather_remote, asyncio.Event()
+
+    async def slowly(*words: Any) -> Any:
+        await go_on.wait()
+        return await gather(*words)
+
+    monkeypatch.setattr(client, "_gather_remote", slowly)
+    one, other = start(add(1, 2)), start(add(3, 4))
+    async with asyncio.timeout(20):
+        while len(client._gather_keys or ()) < 2:  # noqa: ASYNC110 - it is Dask that has them then
+            await asyncio.sleep(0)
+    one.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await one
+    go_on.set()
+    assert await other == 7
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_what_others_do_not_want_any_more_is_asked_for_again(runtime, client, monkeypatch, times):
+    """A program that cancels what Dask gathers together with ours cancels no run; but it may break Dask."""
+    gather, asked = client.gather, 0
+
+    async def cancelled(future: Any, **options: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked <= times:
+            raise asyncio.CancelledError
+        return await gather(future, **options)
+
+    monkeypatch.setattr(client, "gather", cancelled)
+    run = start(add(1, 2))
+    if times == 1:
+        assert await run == 3
+    else:
+        with pytest.raises(WorkerCrashedError, match=r"add-[0-9]+ was lost .* cancelled, time and again"):
+            await run
+
+
 async def test_large_arguments_that_nobody_waits_for_any_more(runtime, client, monkeypatch):
     """What is being sent when the run is cancelled is let go of when it has arrived."""
     scatter, asked, go_on, arrived = client.scatter, asyncio.Event(), asyncio.Event(), asyncio.Event()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import multiprocessing
 import sys
 from collections.abc import AsyncIterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from multiprocessing import resource_tracker
 from typing import Any
 
 import pytest
@@ -154,6 +157,27 @@ async def test_what_a_node_opens_in_a_worker_process_is_below_its_span(traced: T
         assert [event.name for event in span.events] in (["started"], [])
         assert attribute(span, "asyncgraph.node.executor") == "process"
         assert attribute(span, "asyncgraph.node.worker").startswith("process ")
+
+
+async def test_what_a_node_opens_in_a_pool_of_the_user_s_is_below_its_span(traced: Traced) -> None:
+    """In a thread the span itself is the current one; another process gets to know of it."""
+    resource_tracker.ensure_running()  # the standard library's own process, which stays
+    token = context.attach(baggage.set_baggage("tenant", "ada"))
+    with (
+        ThreadPoolExecutor(1) as threads,
+        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as processes,
+    ):
+        async with Runtime(executors={"near": threads, "far": processes}):
+            with traced.observer:
+                near, far = await compute(
+                    delayed(current_span_id, executor="near", name="near")(1),
+                    delayed(span_in_worker, executor="far", name="far")(),
+                )
+    context.detach(token)
+    assert near == id_of(traced.span("near"))
+    span = traced.span("far")
+    assert far == (span.context.trace_id, id_of(span), "ada")
+    assert attribute(span, "asyncgraph.node.worker") == "far"
 
 
 async def test_many_small_calls_each_have_their_own_span(traced: Traced) -> None:

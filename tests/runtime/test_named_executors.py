@@ -141,6 +141,13 @@ async def test_other_executors_get_pickles(processes):
             await delayed(lambda: (each for each in "ab"), executor="gpu")()
 
 
+async def test_pickled_calls_see_the_variables_that_the_runtime_names(processes):
+    """As calls in worker processes do."""
+    user.set("Ada")
+    async with Runtime(executors={"gpu": processes}, context=[user]):
+        assert await delayed(user.get, executor="gpu")() == "Ada"
+
+
 async def test_an_executor_whose_processes_die():
     """The executor's own error leaves `compute`, and it goes on to raise that."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
