@@ -47,8 +47,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
+from asyncgraph._graph import expansion, laws
 from asyncgraph._graph.pieces import PIECE, Pieces, cut, whole
-from asyncgraph.errors import CycleError
+from asyncgraph._graph.states import (
+    CANCELLED,
+    FAILED,
+    FINISHED,
+    READY,
+    RELEASED,
+    RUNNING,
+    STATES,
+    WAITING,
+)
 
 __all__ = [
     "CANCELLED",
@@ -63,9 +73,6 @@ __all__ = [
     "Scheduler",
 ]
 
-STATES = ("waiting", "ready", "running", "finished", "failed", "cancelled", "released")
-WAITING, READY, RUNNING, FINISHED, FAILED, CANCELLED, RELEASED = range(len(STATES))
-
 NewStates = Callable[[list[int]], list[int]]
 """Makes, of states, a list of them."""
 
@@ -75,6 +82,9 @@ _CANCEL = bytes([CANCELLED, CANCELLED, *range(RUNNING, 256)])
 
 class Scheduler:
     """The state of one run.
+
+    It is long, and one thing: each transition is small, but touches states, counts and queues alike, on the
+    hot path; to divide these would put a call between them, and leave no law to anybody alone.
 
     Args:
         dependencies: For each task, the tasks whose results it takes; one may be listed twice.
@@ -118,7 +128,6 @@ class Scheduler:
         "_postponed",
         "_rank",
         "_renewed",
-        "_states",
         "_task_at",
         "_uses",
         "_withdrawn",
@@ -151,25 +160,15 @@ class Scheduler:
         lazy: Iterable[int] = (),
         states: NewStates | None = None,
     ) -> None:
-        self.holds_inputs = holds_inputs
-        self._lazy = set(lazy)
-        self._states = states
-        whole(self._make(dependencies, dependents, lanes, outputs, begun, results, running, urgency))
+        start = begun, results, running, urgency
+        options: dict[str, Any] = {"holds_inputs": holds_inputs, "lazy": lazy, "states": states}
+        whole(self._make(dependencies, dependents, lanes, outputs, *start, **options))
 
     @classmethod
-    def in_pieces(
-        cls,
-        *args: Any,
-        holds_inputs: bool = False,
-        lazy: Iterable[int] = (),
-        states: NewStates | None = None,
-    ) -> Pieces[Scheduler]:
-        """Make a scheduler in pieces."""
+    def in_pieces(cls, *args: Any, **options: Any) -> Pieces[Scheduler]:
+        """Make a scheduler in pieces, of the same arguments."""
         scheduler = cls.__new__(cls)
-        scheduler.holds_inputs = holds_inputs
-        scheduler._lazy = set(lazy)
-        scheduler._states = states
-        yield from scheduler._make(*args)
+        yield from scheduler._make(*args, **options)
         return scheduler
 
     def _make(
@@ -178,69 +177,96 @@ class Scheduler:
         dependents: Sequence[Sequence[int]],
         lanes: Sequence[int],
         outputs: Iterable[int],
-        begun: int,
-        results: Mapping[int, Any] | None,
-        running: Sequence[int],
-        urgency: Sequence[int] | None,
+        begun: int = 0,
+        results: Mapping[int, Any] | None = None,
+        running: Sequence[int] = (),
+        urgency: Sequence[int] | None = None,
+        *,
+        holds_inputs: bool = False,
+        lazy: Iterable[int] = (),
+        states: NewStates | None = None,
     ) -> Pieces[None]:
-        count = len(dependencies)
         self.dependencies = dependencies
         self.dependents = dependents
         self.lanes = lanes
         self.outputs = frozenset(outputs)
-        self.state = [WAITING] * count if self._states is None else self._states([WAITING] * count)
+        count = self.remaining = self._planned = len(dependencies)
+        self.state = [WAITING] * count if states is None else states([WAITING] * count)
         self.results: list[Any] = [None] * count
         self.behind: dict[int, int] = {}
-        self.remaining = count
+        yield from self._count_edges()
+        self._hold(holds_inputs=holds_inputs)
+        self._set_apart()
+        self._make_queues(urgency)
+        self._lay_asleep(lazy)
+        if begun:
+            yield from self._skip(begun, results or {}, running)
+        yield from self._begin(begun, urgency)
+
+    def _count_edges(self) -> Pieces[None]:
+        """How many dependencies of each task are not finished, and how many need its result."""
         self._missing: list[int] = []
         self._uses: list[int] = []
-        for edges, counts in ((dependencies, self._missing), (dependents, self._uses)):
+        for edges, counts in ((self.dependencies, self._missing), (self.dependents, self._uses)):
             for some in cut(edges, 10 * PIECE):
                 counts.extend(map(len, some))
                 yield
         for output in self.outputs:
             self._uses[output] += 1
+
+    def _hold(self, *, holds_inputs: bool) -> None:
+        """What is kept for longer than until the last dependent has taken it."""
         # Tasks whose results are kept for other reasons, each with how many there are.
         self._kept: dict[int, int] = {}
         # Single tasks that hold their inputs; and whether any do.
         self._holders: set[int] = set()
-        self._holds = self.holds_inputs
+        self._holds = self.holds_inputs = holds_inputs
+
+    def _set_apart(self) -> None:
+        """Tasks that are not as all others, of which there are none yet."""
         # Tasks that wait for nothing but their next attempt.
         self._postponed: set[int] = set()
         # Waiting tasks that have been taken.
         self._ahead: set[int] = set()
         # For a task that returned a node: the task that computes it. It finishes when that does.
         self._aliases: dict[int, int] = {}
-        # How many tasks there were at first; and those that are another call by now than when they were
-        # added. What has finished may not count them among its dependents, or still do so.
-        self._planned = count
+        # Those that are another call by now than when they were added, by `expand`. What has finished may not
+        # count them among its dependents, or still do so.
         self._renewed: set[int] = set()
         self.renewals = 0
-        # The place in the heaps, where it is not the number: that of tasks which `expand` added is
-        # negative; and the task at each such place.
+        # Tasks whose results have been forgotten: what has taken them may have finished.
+        self._withdrawn: set[int] = set()
+        # Whether the graph is a copy, and not what the plan shares with other runs.
+        self._is_own = False
+
+    def _make_queues(self, urgency: Sequence[int] | None) -> None:
+        # The place in the queues, where it is not the number: that of tasks which `expand` added is negative;
+        # and the task at each such place.
         self._rank: dict[int, int] = {}
         self._task_at: dict[int, int] = {}
         if urgency is not None:
             self._rank = {task: rank for rank, task in enumerate(urgency)}
             self._task_at = dict(enumerate(urgency))
-        self._is_own = False
         # By lane: tasks whose dependencies have finished, as a heap, and apart from them tasks that have
         # none, which only produce and may be held back. These become ready first to last, so that no heap
         # is needed, which would take 0.4 µs for each of 50 000.
-        self.ready: dict[int, list[int]] = {lane: [] for lane in set(lanes)}
+        self.ready: dict[int, list[int]] = {lane: [] for lane in set(self.lanes)}
         self.producers: dict[int, deque[int]] = {lane: deque() for lane in self.ready}
-        # Tasks whose results have been forgotten: what has taken them may have finished.
-        self._withdrawn: set[int] = set()
+
+    def _lay_asleep(self, lazy: Iterable[int]) -> None:
+        """Lazy tasks sleep at first."""
+        self._lazy = set(lazy)
         # For tasks that need lazy ones: how many of these are not finished. And those that sleep.
         self._lazy_missing: dict[int, int] = {}
         self._asleep: set[int] = set()
         for task in self._lazy:
-            self._fall_asleep(task, dependents[task])
+            self._fall_asleep(task, self.dependents[task])
         self.remaining -= len(self._asleep)
-        if begun:
-            yield from self._skip(begun, results or {}, running)
+
+    def _begin(self, begun: int, urgency: Sequence[int] | None) -> Pieces[None]:
+        """Make all ready that need not wait, in the order in which it goes."""
         place = 0
-        for tasks in cut(range(count) if urgency is None else urgency):
+        for tasks in cut(range(len(self.state)) if urgency is None else urgency):
             self._make_first_ready(tasks, place, begun)
             place += len(tasks)
             yield
@@ -649,19 +675,7 @@ class Scheduler:
         Raises:
             CycleError: The returned node depends on `task` itself. Nothing has changed.
         """
-        first = len(self.dependencies)
-        self._refuse_circle(task, {root, *(each for new in dependencies for each in new)})
-        self._own_the_graph()
-        self._append(dependencies, lanes, lazy)
-        self._aliases[task] = root
-        self.state[task] = WAITING
-        inputs = self._inputs_held(task)
-        ended = self._connect_all(first, dependencies)
-        ended += self._connect(task, (root,))
-        self._give_up(inputs)
-        if self._asleep:
-            self._end_unneeded()
-        return ended
+        return expansion.expand(self, task, dependencies, lanes, root, lazy)
 
     def is_added(self, task: int) -> bool:
         """Whether the task is one of those that `expand` has added."""
@@ -693,24 +707,7 @@ class Scheduler:
         Raises:
             CycleError: The returned node depends on `task` itself. Nothing has changed.
         """
-        first = len(self.dependencies)
-        self._refuse_circle(task, {*own, *(each for new in dependencies for each in new)})
-        self._own_the_graph()
-        self._append(dependencies, lanes, ())
-        self._lanes[task] = lane
-        self._note_lane(lane)
-        self.state[task] = WAITING
-        inputs = self._inputs_held(task)
-        self._renewed.add(task)
-        self.renewals += 1
-        ended = self._connect_all(first, dependencies)
-        self._dependencies[task] = own
-        if own:
-            ended += self._connect(task, own)
-        else:
-            self._give_back(task)
-        self._give_up(inputs)
-        return ended
+        return expansion.renew(self, task, dependencies, lanes, own, lane)
 
     def final(self, task: int) -> int:
         """The task whose outcome is the outcome of `task`: itself, unless it returned a node."""
@@ -774,17 +771,6 @@ class Scheduler:
         self.state[task] = state
         self.remaining -= 1
 
-    def _inputs_held(self, task: int) -> tuple[int, ...]:
-        """What a task still holds that has been called, and is not called again as what it was."""
-        inputs = self.dependencies[task] if self.holds_inputs or task in self._holders else ()
-        self._holders.discard(task)
-        return inputs
-
-    def _refuse_circle(self, task: int, named: set[int]) -> None:
-        first = len(self.dependencies)
-        if self._leads_to(task, [each for each in named if each < first]):
-            raise CycleError("the node that it returned depends on it, so that each waits for the other")
-
     def _fail(self, task: int, origin: int) -> list[int]:
         failed = [task]
         self._end(task, FAILED)
@@ -842,90 +828,7 @@ class Scheduler:
                 self.consume(task)
                 unneeded += self._asleep.intersection(self.dependencies[task])
 
-    def _leads_to(self, task: int, starts: list[int]) -> bool:
-        """Whether one of `starts`, all unfinished tasks between, waits for `task`."""
-        # What has failed may be revived, and waits then.
-        waits = (WAITING, FAILED) if self.holds_inputs else (WAITING,)
-        seen = set(starts)
-        for current in starts:
-            if current == task:
-                return True
-            if self.state[current] in waits:
-                new = [each for each in self.dependencies[current] if each not in seen]
-                seen.update(new)
-                starts.extend(new)
-        return False
-
-    def _append(
-        self, dependencies: Sequence[tuple[int, ...]], lanes: Sequence[int], lazy: Iterable[int]
-    ) -> None:
-        first, count = len(self.dependencies), len(lanes)
-        lowest = -len(self._rank) - count
-        for offset in range(count):
-            self._rank[first + offset] = lowest + offset
-            self._task_at[lowest + offset] = first + offset
-            self._note_lane(lanes[offset])
-        self._dependencies.extend(dependencies)
-        self._dependents.extend([] for _ in range(count))
-        self._lanes.extend(lanes)
-        self.state.extend([WAITING] * count)
-        self.results.extend([None] * count)
-        self._missing.extend([0] * count)
-        self._uses.extend([0] * count)
-        self.remaining += count
-        for task in lazy:
-            self._lazy.add(task)
-            self._fall_asleep(task, ())
-            self.remaining -= 1
-        # Before all that are there, the lowest in front, so that they stay sorted.
-        for task in reversed(range(first, first + count)):
-            if not (self._dependencies[task] or self._missing[task]):
-                self.state[task] = READY
-                self.producers[self._lanes[task]].appendleft(self._rank[task])
-
-    def _note_lane(self, lane: int) -> None:
-        self.ready.setdefault(lane, [])
-        self.producers.setdefault(lane, deque())
-
-    def _connect_all(self, first: int, dependencies: Sequence[tuple[int, ...]]) -> list[int]:
-        """The same for new tasks, the first of which has this number."""
-        ended = []
-        for task, needed in enumerate(dependencies, first):
-            if needed:
-                ended += self._connect(task, needed)
-        return ended
-
-    def _connect(self, task: int, dependencies: tuple[int, ...]) -> list[int]:
-        """Let a task that waits for nothing yet wait for `dependencies`; or end it, if it need not.
-
-        Returns the tasks that ended.
-        """
-        self._dependencies[task] = dependencies
-        failed = None
-        is_renewed = task in self._renewed
-        for dependency in dependencies:
-            # What has finished has nothing to say to one that may need it again and again.
-            if not (is_renewed and self.state[dependency] == FINISHED):
-                self._dependents[dependency].append(task)
-            self._uses[dependency] += 1
-            if self.state[dependency] == FAILED:
-                failed = self.behind[dependency]
-            if self.state[dependency] != FINISHED:
-                self._missing[task] += 1
-                if dependency in self._lazy:
-                    self._count_lazy((task,))
-        if failed is not None:
-            self.consume(task)
-            return [task, *self._fail(task, failed)]
-        if not self._missing[task] and task in self._aliases:
-            result = self.results[dependencies[0]]
-            self.consume(task)
-            return self.finish(task, result)
-        if not self._missing[task]:
-            self._make_ready(task)
-        elif self._lazy:
-            self._wake_for(task)
-        return []
+    # -- for `expansion`
 
     def _own_the_graph(self) -> None:
         """Copy what the plan shares with other runs, before the first change."""
@@ -935,56 +838,12 @@ class Scheduler:
             self.dependents = self._dependents = [list(each) for each in self.dependents]
             self.lanes = self._lanes = list(self.lanes)
 
+    def _note_lane(self, lane: int) -> None:
+        self.ready.setdefault(lane, [])
+        self.producers.setdefault(lane, deque())
+
     # -- laws
 
     def validate(self) -> None:
         """Check the laws above; raises AssertionError with the task that breaks one."""
-        for task, state in enumerate(self.state):
-            self._validate_task(task, STATES[state])
-        queued = [*self.ready.values(), *self.producers.values()]
-        ranks = sorted(rank for heap in queued for rank in heap)
-        ready = [task for task, state in enumerate(self.state) if state == READY]
-        assert sorted(self._rank.get(task, task) for task in ready) == ranks, "ready tasks and heaps differ"
-        alive = [
-            task
-            for task, state in enumerate(self.state)
-            if state in (WAITING, READY, RUNNING) and task not in self._asleep
-        ]
-        assert self.remaining == len(alive), f"{self.remaining} remain, but {len(alive)} are alive"
-
-        for task in self._ahead:
-            self._validate_ahead(task)
-
-    def _validate_ahead(self, task: int) -> None:
-        about = f"task {task}, which was taken ahead,"
-        assert self.state[task] == WAITING, f"{about} is {STATES[self.state[task]]}"
-        for each in self.dependencies[task]:
-            is_in_hand = self.state[each] in (RUNNING, FINISHED, RELEASED) or each in self._ahead
-            assert is_in_hand, f"{about} waits for {each}, which was not taken"
-
-    def _validate_task(self, task: int, state: str) -> None:
-        alive = (WAITING, READY, RUNNING)
-        missing = [
-            each
-            for each in self.dependencies[task]
-            if self.state[each] in alive or (self.state[each] == CANCELLED and each in self._withdrawn)
-        ]
-        about = f"task {task} is {state}"
-        if task in self._asleep:
-            missing.append(task)
-            assert state in ("waiting", "cancelled"), f"{about}, but sleeps"
-        elif missing and state == "waiting" and self._lazy.issuperset(missing):
-            assert not self._asleep.intersection(missing), f"{about} and waits for nothing but lazy ones"
-        if state == "waiting" and task not in self._postponed:
-            assert missing, f"{about}, but nothing it needs is missing"
-            assert len(missing) == self._missing[task], f"{about}: {self._missing[task]} counted as missing"
-        if state in ("finished", "released"):
-            missing = [each for each in missing if each not in self._withdrawn]
-        if state in ("ready", "running", "finished", "released"):
-            assert not missing, f"{about}, but {missing} are not finished"
-        if state == "failed":
-            assert self.state[self.behind[task]] == FAILED, f"{about} behind one that has not failed"
-        if state == "finished":
-            assert self._uses[task], f"{about}, but nobody needs its result"
-        else:
-            assert self.results[task] is None, f"{about}, but has a result"
+        laws.validate(self)

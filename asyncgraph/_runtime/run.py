@@ -82,11 +82,7 @@ class Run(Generic[T_co]):
         self._audience = audience
         self._view: View | None = None
         self._timer = None if timeout is None else self._loop.call_later(timeout, self._expire, timeout)
-        recorder = None
-        if audience is not None and audience.wants_nodes:
-            from asyncgraph._runtime.recorder import Recorder
-
-            recorder = Recorder(audience, self._loop)
+        recorder = _recorder_for(audience, self._loop)
         # Last: if Ctrl-C strikes before it is there, nothing has begun.
         try:
             self._execution = Execution(
@@ -106,13 +102,7 @@ class Run(Generic[T_co]):
                 self._timer.cancel()
             raise
         if audience is not None:
-            try:
-                self._tell_of_start(audience, runtime, recorder)
-            except BaseException:  # Ctrl-C: nobody will ever have this run
-                if recorder is not None:
-                    recorder.close()
-                self._execution.stop()
-                raise
+            self._tell_of_start(audience, runtime, recorder)
 
     def __await__(self) -> Generator[Any, None, T_co]:
         """The value of the node; raises its failure, or CancelledError if the run was cancelled."""
@@ -456,6 +446,15 @@ class Run(Generic[T_co]):
     # -- for those who observe it
 
     def _tell_of_start(self, audience: Audience, runtime: Any, recorder: Recorder | None) -> None:
+        try:
+            self._begin_to_tell(audience, runtime, recorder)
+        except BaseException:  # Ctrl-C: nobody will ever have this run
+            if recorder is not None:
+                recorder.close()
+            self._execution.stop()
+            raise
+
+    def _begin_to_tell(self, audience: Audience, runtime: Any, recorder: Recorder | None) -> None:
         from asyncgraph._runtime.observed import View
         from asyncgraph.observe.events import RunStarted
 
@@ -546,6 +545,15 @@ class Run(Generic[T_co]):
         if isinstance(item, Node):
             return value_of(item)
         return item.fill(value_of, Node) if type(item) is Template else item
+
+
+def _recorder_for(audience: Audience | None, loop: asyncio.AbstractEventLoop) -> Recorder | None:
+    """What notes what happens to single nodes, if anybody wants to know."""
+    if audience is None or not audience.wants_nodes:
+        return None
+    from asyncgraph._runtime.recorder import Recorder
+
+    return Recorder(audience, loop)
 
 
 async def compute(begin: Callable[[], Run[T_co]]) -> T_co:

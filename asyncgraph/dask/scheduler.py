@@ -6,7 +6,7 @@ It is called by Dask, blocks, and returns values. What runs, runs on the loop of
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from asyncgraph._runtime.options import whole_number
 from asyncgraph.dask.bridge import bridge_for_here
@@ -65,67 +65,80 @@ def get(
         (2, 3)
     """
     require_dask()
-    from dask import config
-    from dask._task_spec import convert_legacy_graph
     from dask.callbacks import local_callbacks
     from dask.core import flatten
     from dask.local import nested_get
 
-    pool = pool if pool is not None else config.get("pool", None)
-    workers = _workers(num_workers if num_workers is not None else config.get("num_workers", None), pool)
-    if not isinstance(dsk, Mapping):
-        dsk = dsk.__dask_graph__()
     wanted = list(dict.fromkeys(flatten(keys))) if isinstance(keys, list) else [keys]
-    known = {} if cache is None else cache
-    graph = convert_legacy_graph(dsk, all_keys={*dsk, *known} if known else None)
+    call = _Call(_graph_of(dsk, cache or {}), cache or {}, wanted, *_pool_and_workers(pool, num_workers))
     # Those of the outermost call are not told of what its tasks compute in turn.
     with local_callbacks(callbacks) as told:
-        if told:
-            values = _told(told, graph, known, wanted, workers, pool)
-        else:
-            values = _computed(graph, known, wanted, workers, pool, None)
+        values = call.values_told(told) if told else call.values()
     return nested_get(keys, dict(zip(wanted, values, strict=True)))
 
 
-def _told(
-    told: Iterable[Any], graph: dict[Any, Any], known: Any, wanted: list[Any], workers: int, pool: Any
-) -> list[Any]:
-    """As `_computed`, with callbacks."""
+class _Call(NamedTuple):
+    """What is asked for.
+
+    Attributes:
+        graph: The graph, in which there may be values.
+        known: Other values, by key.
+        wanted: The keys, each once.
+        pool: Where tasks run, if that is not in asyncgraph's threads.
+        workers: How many run at once.
+    """
+
+    graph: dict[Any, Any]
+    known: Mapping[Any, Any]
+    wanted: list[Any]
+    pool: Any
+    workers: int
+
+    def values_told(self, told: Iterable[Any]) -> list[Any]:
+        """As `values`, with callbacks."""
+        from dask._task_spec import convert_legacy_graph
+        from dask.callbacks import normalize_callback
+
+        callbacks = Callbacks(map(normalize_callback, told), self.graph)
+        has_failed = True
+        try:
+            callbacks.start()
+            self.graph.update(convert_legacy_graph(self.graph))  # there may be values in it by now
+            values = self.values(callbacks)
+            has_failed = False
+        finally:
+            callbacks.finish(has_failed=has_failed)
+        return values
+
+    def values(self, callbacks: Callbacks | None = None) -> list[Any]:
+        """Compute what is wanted."""
+        pool, told = self.pool, None if callbacks is None else callbacks.wrap
+        wrap = told if pool is None else in_pool(pool, told)
+        nodes = Translation(self.graph, known=self.known, wrap=wrap).nodes(self.wanted)
+        if callbacks is not None:
+            callbacks.start_state()
+        with bridge_for_here() as bridge:
+            values: list[Any] = bridge.compute(nodes, self.workers, None if pool is None else self.workers)
+        return values
+
+
+def _graph_of(dsk: Any, known: Mapping[Any, Any]) -> dict[Any, Any]:
+    """The graph as Dask's own tasks."""
     from dask._task_spec import convert_legacy_graph
-    from dask.callbacks import normalize_callback
 
-    callbacks = Callbacks(map(normalize_callback, told), graph)
-    has_failed = True
-    try:
-        callbacks.start()
-        graph.update(convert_legacy_graph(graph))  # there may be values in it by now
-        values = _computed(graph, known, wanted, workers, pool, callbacks)
-        has_failed = False
-    finally:
-        callbacks.finish(has_failed=has_failed)
-    return values
+    if not isinstance(dsk, Mapping):
+        dsk = dsk.__dask_graph__()
+    graph: dict[Any, Any] = convert_legacy_graph(dsk, all_keys={*dsk, *known} if known else None)
+    return graph
 
 
-def _computed(
-    graph: Mapping[Any, Any],
-    known: Any,
-    wanted: list[Any],
-    workers: int,
-    pool: Any,
-    callbacks: Callbacks | None,
-) -> list[Any]:
-    wrap = None if callbacks is None else callbacks.wrap
-    nodes = Translation(graph, known=known, wrap=wrap if pool is None else in_pool(pool, wrap)).nodes(wanted)
-    if callbacks is not None:
-        callbacks.start_state()
-    with bridge_for_here() as bridge:
-        values: list[Any] = bridge.compute(nodes, workers, None if pool is None else workers)
-    return values
-
-
-def _workers(number: int | None, pool: Any) -> int:
+def _pool_and_workers(pool: Any, number: int | None) -> tuple[Any, int]:
+    """Where tasks run, and how many at once; what is None is as `dask.config` has it."""
+    from dask import config
     from dask.system import CPU_COUNT
 
+    pool = pool if pool is not None else config.get("pool", None)
+    number = number if number is not None else config.get("num_workers", None)
     if pool is not None:
-        return workers_of(pool) or number or CPU_COUNT
-    return whole_number("num_workers", CPU_COUNT if number is None else number)
+        return pool, workers_of(pool) or number or CPU_COUNT
+    return None, whole_number("num_workers", CPU_COUNT if number is None else number)

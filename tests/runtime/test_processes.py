@@ -247,7 +247,7 @@ async def test_a_chain_pays_for_its_long_steps(handed):
         most = 0
         while not run.done():
             await asyncio.sleep(0.005)
-            most = max(most, len(runtime._lanes[PROCESS].executor._workers))
+            most = max(most, len(runtime._lanes[PROCESS].executor._crew.workers))
         assert await run == [0, 1, 2, 3]
         assert (most, used(runtime)) == (1, 0)
     chains = [job for jobs in handed for job in jobs if job.steps]

@@ -96,13 +96,7 @@ def dashboard(
         >>> app = Starlette()
         >>> app.mount("/graph", dashboard(runtime))
     """
-    for name, value in (("allow_cancel", allow_cancel), ("show_values", show_values)):
-        if not isinstance(value, bool):
-            raise TypeError(f"{name}= takes True or False, not {value!r}")
-    if runtime is not None and not callable(getattr(runtime, "add_observer", None)):
-        raise TypeError(f"dashboard() takes an asyncgraph.Runtime, not {runtime!r}")
-    if details not in get_args(Details):
-        raise ValueError(f'details= is "watched" or "always", not {details!r}')
+    _check(runtime, details, allow_cancel=allow_cancel, show_values=show_values)
     state = State(keep=_checked_keep(keep), details=details, runtime=runtime)
     feed = Feed(
         state,
@@ -115,6 +109,17 @@ def dashboard(
     if runtime is not None:
         runtime.add_observer(state)
     return app
+
+
+def _check(runtime: Any, details: object, **flags: object) -> None:
+    """Refuse what no dashboard can be made of."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise TypeError(f"{name}= takes True or False, not {value!r}")
+    if runtime is not None and not callable(getattr(runtime, "add_observer", None)):
+        raise TypeError(f"dashboard() takes an asyncgraph.Runtime, not {runtime!r}")
+    if details not in get_args(Details):
+        raise ValueError(f'details= is "watched" or "always", not {details!r}')
 
 
 class Dashboard:

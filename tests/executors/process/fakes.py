@@ -394,8 +394,8 @@ class World:
     def check(self):
         """The laws that hold at any moment."""
         pool = self.pool
-        assert not pool._workers & pool._dying
-        for worker in pool._workers | pool._dying:
+        assert not pool._crew.workers & pool._crew.dying
+        for worker in pool._crew.workers | pool._crew.dying:
             assert worker.count == sum(map(len, worker.segments))
             assert all(len(segment) > 0 for segment in worker.segments)
             link = worker.link
@@ -417,7 +417,7 @@ class World:
             if not worker.count:
                 assert worker.seconds == 0.0
                 assert not worker.has_long
-            if worker in pool._workers:
+            if worker in pool._crew.workers:
                 assert not link.is_over
                 is_left_over = worker.is_ready and worker.is_retiring and not worker.count
                 assert not is_left_over or self.is_delivering
@@ -470,8 +470,8 @@ class World:
                 link.leave()
         self.pool.close()
         self.loop.settle()
-        assert not self.pool._workers
-        assert not self.pool._dying
+        assert not self.pool._crew.workers
+        assert not self.pool._crew.dying
         assert all(link.is_closed for link in self.links)
         assert all(job.is_over for job in self.jobs), [job for job in self.jobs if not job.is_over]
 

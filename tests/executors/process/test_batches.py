@@ -12,8 +12,7 @@ import types
 import pytest
 
 from asyncgraph.errors import NodeTimeoutError, WorkerCrashedError, WorkerStartError
-from asyncgraph.executors.process import handle
-from asyncgraph.executors.process import pool as pool_module
+from asyncgraph.executors.process import crew, handle
 from tests.executors.process import remote
 from tests.executors.process.harness import gone, only_pipes
 
@@ -101,7 +100,7 @@ async def test_a_worker_that_dies_between_calls_costs_nothing(make_pool, notes):
     pool = make_pool(slots=2)
     batch = pool.batch(remote.note, [(str(notes), number) for number in range(500)])
     await batch.outcome(0)
-    for worker in pool.executor._workers:
+    for worker in pool.executor._crew.workers:
         os.kill(worker.process.pid, signal.SIGKILL)
     outcomes = await batch.outcome()
     crashed = [number for number, each in enumerate(outcomes) if isinstance(each, WorkerCrashedError)]
@@ -202,7 +201,7 @@ async def test_a_worker_with_too_much_memory_is_replaced(make_pool):
 
 async def test_a_worker_with_nothing_to_do_leaves(pool, monkeypatch):
     """After a while; another is started when there is something to do."""
-    monkeypatch.setattr(pool_module, "_IDLE_TIME", 0.05)
+    monkeypatch.setattr(crew, "_IDLE_TIME", 0.05)
     pid = await pool.value(remote.pid)
     assert await gone(pid)
     assert await pool.value(remote.add, 1, 1) == 2

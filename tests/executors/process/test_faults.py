@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from asyncgraph.errors import NodeExitedError, WorkerCrashedError
-from asyncgraph.executors.process import pool as pool_module
+from asyncgraph.executors.process import losses
 from tests.executors.process import remote
 from tests.executors.process.harness import PATIENCE, gone
 
@@ -79,7 +79,7 @@ async def test_a_worker_that_dies_before_the_call_has_arrived_is_replaced(pool):
 
 async def test_a_call_that_meets_only_dying_workers_is_suspected(pool, monkeypatch):
     """A call is not handed from one dying worker to the next for ever."""
-    monkeypatch.setattr(pool_module, "_STRAYS", 1)
+    monkeypatch.setattr(losses, "_STRAYS", 1)
     pid = await pool.value(remote.pid)
     os.kill(pid, signal.SIGSTOP)
     call = pool.start(remote.echo, 1)
@@ -102,7 +102,7 @@ async def test_a_forked_grandchild_does_not_hide_the_death(pool, fifo):
     call = pool.start(remote.fork_and_die, fifo.path)
     error = await call.error()
     assert error.exitcode == 7
-    assert pool.executor._dying == set()
+    assert pool.executor._crew.dying == set()
 
 
 async def test_a_call_that_forks_answers_once(pool):

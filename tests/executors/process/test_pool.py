@@ -138,7 +138,7 @@ def test_a_retiring_worker_leaves_when_its_call_is_cancelled(make_world, options
     (link,) = world.ready()
     world.cancel(job)
     assert link.is_over
-    assert not world.pool._workers
+    assert not world.pool._crew.workers
 
 
 def test_one_worker_is_retired_for_an_isolated_call(make_world):
@@ -422,7 +422,7 @@ def test_an_idle_worker_takes_half(make_world):
 
 def test_idle_workers_leave_after_a_while(make_world, monkeypatch):
     """Those that have had nothing to do for long are let go; one that was used meanwhile is not."""
-    monkeypatch.setattr("asyncgraph.executors.process.pool._IDLE_TIME", 10.0)
+    monkeypatch.setattr("asyncgraph.executors.process.crew._IDLE_TIME", 10.0)
     world = make_world(2)
     world.start()
     world.start()
@@ -441,7 +441,7 @@ def test_idle_workers_leave_after_a_while(make_world, monkeypatch):
     busy.tell()
     world.loop.sleep(30.0)
     assert busy.is_over
-    assert not world.pool._workers
+    assert not world.pool._crew.workers
 
 
 def test_three_starts_that_fail_are_told(make_world):
@@ -527,5 +527,5 @@ def test_functions_that_have_not_been_used_for_long_are_forgotten(make_world, mo
         link.begin()
         link.finish()
         link.tell()
-    (worker,) = world.pool._workers
+    (worker,) = world.pool._crew.workers
     assert len(worker._functions) == 2

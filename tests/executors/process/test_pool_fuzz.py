@@ -190,7 +190,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.world.finish()
         self.world.loop.sleep(1000.0)
         self.world.check()
-        assert len(self.world.pool._workers) == 0, "an idle worker did not leave"
+        assert len(self.world.pool._crew.workers) == 0, "an idle worker did not leave"
         for job in self.world.jobs:
             for index in range(len(job.calls)):
                 error = job.error(index)

@@ -13,7 +13,10 @@ from tests.interrupting import everywhere
 SHORT = 0.0001
 Event = Callable[[], object]
 
-FILES = ("process/pool.py", "process/handle.py")  # where it strikes
+# Where it strikes.
+FILES = tuple(
+    f"process/{name}.py" for name in ("crew", "handle", "losses", "patience", "pool", "records", "waiting")
+)
 
 
 def crash(world: World) -> Event:
@@ -135,8 +138,8 @@ def end(world: World, where: str) -> None:
         if link.lives and link.is_over and link.process.signal is None:
             link.leave()
     loop.sleep(3.0)
-    assert not pool._workers, where
-    assert not pool._dying, where
+    assert not pool._crew.workers, where
+    assert not pool._crew.dying, where
     for link in world.links:
         assert link.is_closed, where
         assert not link.lives, where

@@ -137,7 +137,7 @@ async def test_a_function_that_does_not_pickle_is_named(pool):
 async def test_no_worker_is_taken_for_what_does_not_pickle(pool):
     """An argument that does not pickle fails before any worker is started."""
     await pool.error(remote.echo, threading.Lock())
-    assert not pool.executor._workers
+    assert not pool.executor._crew.workers
 
 
 async def test_hostile_objects_only_shorten_the_search(pool):
