@@ -6,6 +6,7 @@ import asyncio
 import gc
 import importlib.util
 import io
+import math
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -95,8 +96,10 @@ def _no_pending_tasks(request: pytest.FixtureRequest, _no_leaks: None) -> Iterat
 @pytest.fixture
 async def _running_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
     """Hold the test's loop open until the end of its other fixtures."""
+    loop = asyncio.get_running_loop()
+    loop.slow_callback_duration = math.inf  # in debug mode a slow machine would be told of in the log
     # A fixture that yields holds its lease on anyio's runner; one that returns would give it back at once.
-    yield asyncio.get_running_loop()  # noqa: PT022
+    yield loop  # noqa: PT022
 
 
 def _pending_tasks(loop: asyncio.AbstractEventLoop, before: set[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
