@@ -5,7 +5,6 @@
 
 PYTHON ?= python3
 ARGS ?=
-SEVERAL = -n auto --maxprocesses 4 --dist worksteal
 
 SHELL = /bin/sh
 VENV = .venv
@@ -37,8 +36,9 @@ help: ## list the targets
 demo: $(VENV)/.base ## run the demonstration (ARGS=... goes to it)
 	@$(BIN)/python examples/demo.py $(ARGS)
 
-# All tests are run by several processes at once, two of which take little more than half the time on two cores.
-# What ARGS selects, or looks at with --pdb, is run by one.
+# All tests are run by several processes at once, two of which take half the time of one on two cores. With ARGS it is
+# one, for -x and --pdb to work, unless they say -n. "logical" counts two threads of a core as two, "auto" as one.
+SEVERAL = -n logical --maxprocesses 4 --dist worksteal
 test: $(VENV)/.dev ## run all tests, documents included (ARGS=... goes to pytest)
 	$(BIN)/python -m pytest $(or $(ARGS),$(SEVERAL))
 
