@@ -36,14 +36,17 @@ help: ## list the targets
 demo: $(VENV)/.base ## run the demonstration (ARGS=... goes to it)
 	@$(BIN)/python examples/demo.py $(ARGS)
 
+# All tests are run by several processes at once, two of which take half the time of one on two cores. With ARGS it is
+# one, for -x and --pdb to work, unless they say -n. "logical" counts two threads of a core as two, "auto" as one.
+SEVERAL = -n logical --maxprocesses 4 --dist worksteal
 test: $(VENV)/.dev ## run all tests, documents included (ARGS=... goes to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),$(SEVERAL))
 
 test-dask: $(VENV)/.dev ## run Dask's own tests on asyncgraph, which takes an hour (ARGS="delayed bag" for some)
 	nice -n 10 $(BIN)/python -m tests.dask.suites $(ARGS)
 
 test-ray: $(VENV)/.ray ## run the tests on Ray, which take minutes (ARGS=... goes to pytest)
-	ASYNCGRAPH_TEST_RAY=1 $(BIN)/python -m pytest tests/ray $(ARGS)
+	ASYNCGRAPH_TEST_RAY=1 $(BIN)/python -m pytest tests/ray -o faulthandler_timeout=300 $(ARGS)
 
 lint: $(VENV)/.dev ## check style and formatting
 	$(BIN)/ruff check .

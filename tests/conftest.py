@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.util
 import io
+import math
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -48,6 +50,12 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
+def pytest_collection_finish() -> None:
+    """Let the collector pass over what lives as long as the session: it would take 0.2 s each time."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Remember which tests failed: the traceback of a failure keeps alive whatever its frames hold."""
@@ -88,8 +96,10 @@ def _no_pending_tasks(request: pytest.FixtureRequest, _no_leaks: None) -> Iterat
 @pytest.fixture
 async def _running_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
     """Hold the test's loop open until the end of its other fixtures."""
+    loop = asyncio.get_running_loop()
+    loop.slow_callback_duration = math.inf  # in debug mode a slow machine would be told of in the log
     # A fixture that yields holds its lease on anyio's runner; one that returns would give it back at once.
-    yield asyncio.get_running_loop()  # noqa: PT022
+    yield loop  # noqa: PT022
 
 
 def _pending_tasks(loop: asyncio.AbstractEventLoop, before: set[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:

@@ -29,9 +29,8 @@ _PAUSE = 0.005
 _STACK_DEPTH = 8
 _PROC = Path("/proc/self")
 
-# The rig's own, since the timeout of the example at which a document ends is still ticking then; and a thread
-# that Dask keeps for good.
-_STAY = ("pytest_timeout ", "Dask-Offload")
+_STAY = "Dask-Offload"
+"""What the threads are called that Dask keeps for good."""
 
 
 @dataclass(frozen=True)

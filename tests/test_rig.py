@@ -138,6 +138,24 @@ async def test_loop(anyio_backend_options):
     assert name == ("uvloop" if anyio_backend_options.get("use_uvloop") else "asyncio")
 """
 
+HANGING = """
+from __future__ import annotations
+
+import threading
+
+
+def test_before():
+    pass
+
+
+def test_hangs():
+    threading.Event().wait()
+
+
+def test_after():
+    pass
+"""
+
 DOCUMENT = """
 # A document
 
@@ -314,13 +332,23 @@ def test_docstrings_run_like_documents(documents):
     assert "line 14: twice(1)\nExpected:\n    3\nGot:\n    2" in documents
 
 
+def test_what_hangs_says_where_and_ends(tmp_path):
+    """The stacks of a test that takes too long are written, it has failed, and those behind it are run."""
+    (tmp_path / "test_hanging.py").write_text(HANGING)
+    report = run_pytest(tmp_path, "-n1", "-ofaulthandler_timeout=2")
+    assert "Timeout (0:00:02)!" in report
+    assert re.search(r"^  File .*, line \d+ in test_hangs$", report, re.MULTILINE)
+    assert "crashed while running 'test_hanging.py::test_hangs'" in report
+    assert "1 failed, 2 passed" in report
+
+
 def test_every_folder_of_tests_is_a_package():
     """Test files of one name in two folders do not clash, and workers can import what is in them."""
     folders = {path.parent for path in (ROOT / "tests").rglob("*.py")}
     assert [folder for folder in sorted(folders) if not (folder / "__init__.py").exists()] == []
 
 
-def run_pytest(folder, **environment):
+def run_pytest(folder, *options, **environment):
     """Return the report of a pytest run over a folder."""
     settings = [
         f"-c{ROOT / 'pyproject.toml'}",
@@ -330,7 +358,7 @@ def run_pytest(folder, **environment):
         "-pno:cacheprovider",
     ]
     finished = subprocess.run(
-        [sys.executable, "-m", "pytest", *settings, folder],
+        [sys.executable, "-m", "pytest", *settings, *options, folder],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"} | environment,
         stdin=subprocess.DEVNULL,

@@ -27,7 +27,16 @@ SCHEDULERS = ("asyncgraph", "threaded")
 
 # Dask's own configuration of pytest does not ship with it, and ours is not meant for its tests.
 _OPTIONS = ["-c", os.devnull, "-p", "tests.dask.plugin", "-p", "no:cacheprovider", "-p", "no:anyio", "-q"]
-_OPTIONS += ["-o", "timeout=300", "-W", "ignore", "--tb=short", "--show-capture=no"]
+_OPTIONS += [
+    "-o",
+    "faulthandler_timeout=300",
+    "-o",
+    "faulthandler_exit_on_timeout=true",
+    "-W",
+    "ignore",
+    "--tb=short",
+    "--show-capture=no",
+]
 
 
 def run(modules: list[str], scheduler: str, folder: Path, *more: str) -> str:

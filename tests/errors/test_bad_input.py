@@ -73,11 +73,7 @@ OPTIONS = [
     (ValueError, {"timeout": -math.inf}, f"timeout= {SECONDS} above 0, not -inf"),
     (ValueError, {"timeout": 10**310}, f"timeout= {SECONDS} above 0, not {10**310}; None is for no limit"),
     (TypeError, {"executor": 3}, f"executor= takes one of the names {EXECUTORS}, or {NAMED}, not 3"),
-    (
-        TypeError,
-        {"executor": call},
-        f"executor= takes one of the names {EXECUTORS}, or {NAMED}, not {call!r}",
-    ),
+    (TypeError, {"executor": len}, f"executor= takes one of the names {EXECUTORS}, or {NAMED}, not {len!r}"),
     (
         ValueError,
         {"executor": "threads"},

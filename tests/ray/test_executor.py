@@ -25,7 +25,7 @@ ray = pytest.importorskip("ray")
 
 from asyncgraph.ray import RayExecutor  # noqa: E402
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(scope="session")

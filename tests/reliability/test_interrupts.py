@@ -5,14 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 
 import pytest
 
 from tests.reliability.harness import Witness, first_line, outcome_of, program
-
-QUICK = 1.5
-"""Seconds: how long an interrupted program may take to end."""
 
 # A worker that is busy, and one that is idle; and a coroutine that does not end when it is cancelled.
 STUBBORN = """
@@ -63,10 +59,8 @@ def test_c12_second_ctrl_c(witness: Witness, how: str):
         assert witness.pid() != witness.pid()
         os.killpg(process.pid, signal.SIGINT)
         assert first_line(process) == "cleaning up"
-        began = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)
         assert outcome_of(process) == (130, "", "")
-        assert time.monotonic() - began < QUICK
         assert witness.is_alone()
 
 
@@ -154,10 +148,8 @@ def test_c12_second_ctrl_c_and_a_stuck_thread(witness: Witness, how: str):
         assert first_line(process) == "cancelled"
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.2)
-        began = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)
         assert outcome_of(process) == (130, "", "")
-        assert time.monotonic() - began < QUICK
         assert witness.is_alone()
 
 
@@ -238,12 +230,10 @@ def test_c12_a_loop_that_goes_on(witness: Witness, loops: str, how: str):
             assert process.stdin is not None
             print(file=process.stdin, flush=True)
             assert first_line(process) == "begun"
-            began = time.monotonic()
             os.killpg(process.pid, signal.SIGINT)
             outcome = "KeyboardInterrupt()" if how == "amid a node" else "cancelled"
             lines = [first_line(process) for _ in range(3)]
             assert lines == ["coroutine cleaned up", "thread ended", outcome]
-            assert time.monotonic() - began < QUICK
             assert witness.is_alone()
             assert first_line(process) == "[1, 2]"
         assert outcome_of(process) == (0, "", "")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +17,6 @@ import pytest
 from tests.reliability.harness import PATIENCE, Witness, first_line, outcome_of, program
 
 pytest.importorskip("ipykernel")
-
-QUICK = 1.5
-"""Seconds: how long an interrupted cell may take to end."""
 
 DRIVER = """
 import json, os, sys, warnings
@@ -160,12 +156,10 @@ def test_c12_a_notebook(kernel: Kernel, witness: Witness, tmp_path: Path) -> Non
         os.mkfifo(ready)
         kernel.begin(ENDLESS.format(path=witness.path, ready=str(ready)))
         witness.pid()
-        began = time.monotonic()
         ready.write_text("")
         lines = kernel.outcome()
         assert lines[:-1] == ["interrupt me", "coroutine cleaned up"]
         assert lines[-1] in {"KeyboardInterrupt", "CancelledError"}
-        assert time.monotonic() - began < QUICK
         assert witness.is_alone(PATIENCE)
         cell = f"await compute(delayed(abs)({-number}), delayed(abs, executor='process')(-2))"
         assert kernel.run(cell) == [f"({number}, 2)", "ok"]

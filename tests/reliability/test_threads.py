@@ -87,7 +87,7 @@ async def test_c02_threads_are_told(ending, complaints):
 async def test_c04_told_by_a_timeout(complaints):
     """The timeout of a `compute` tells calls in threads, so that one which asks does not make it late."""
     told = Told()
-    error = await failure_of(delayed(told, executor="thread")().compute(timeout=0.05))
+    error = await failure_of(delayed(told, executor="thread")().compute(timeout=0.5))
     assert type(error) is TimeoutError
     assert told.ended == [True]
     assert complaints == []

@@ -136,6 +136,6 @@ def descend_and_hold(left: int, path: str) -> Any:
     return descend_and_hold(left - 1, path) if left else hold(path)
 
 
-@delayed(executor="process", timeout=0.3)
+@delayed(executor="process", timeout=1.0)
 def descend_and_hold_too_long(left: int, path: str) -> Any:
     return descend_and_hold_too_long(left - 1, path) if left else hold(path)

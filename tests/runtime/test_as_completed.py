@@ -107,13 +107,19 @@ async def test_return_exceptions_gives_them_in_place_of_values() -> None:
 async def test_an_early_break_with_aclosing_leaves_nothing_running() -> None:
     """`contextlib.aclosing` cancels the rest at the end of its block, and waits for it."""
     gates = Gates(5)
-    gates.gates[3].set()
+
+    async def open_one() -> None:
+        await gates.all_running.wait()
+        gates.gates[3].set()
+
+    opening = asyncio.ensure_future(open_one())
     async with contextlib.aclosing(as_completed(gates.nodes)) as completed:
         async for _, value in completed:
             assert value == 3
             break
         assert gates.running == {0, 1, 2, 4}
     assert not gates.running
+    await opening
 
 
 async def test_an_exception_in_the_loop_body_with_aclosing() -> None:

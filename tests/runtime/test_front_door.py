@@ -76,7 +76,7 @@ def test_ctrl_c_ends_a_script_cleanly(kind: str) -> None:
     """One SIGINT cancels the run, kills its workers, and leaves a KeyboardInterrupt and nothing beside it."""
     source = f"""
         import asyncio, sys, time
-        from asyncgraph import compute, delayed, run
+        from asyncgraph import delayed, run, start
 
         async def sleep():
             try:
@@ -87,10 +87,11 @@ def test_ctrl_c_ends_a_script_cleanly(kind: str) -> None:
         async def main():
             kind = {kind!r}
             node = delayed(sleep)() if kind == "coroutine" else delayed(time.sleep, executor="process")(1000)
-            task = asyncio.ensure_future(compute(node))
-            await asyncio.sleep(0.2)
+            going_on = start(node)
+            while not going_on.statistics().running:
+                await asyncio.sleep(0)
             print("ready", flush=True)
-            await task
+            await going_on
 
         run(main())
     """

@@ -208,9 +208,9 @@ async def test_a_timeout_takes_back_or_waits(threads):
         with pytest.raises(NodeTimeoutError, match="executor 'gpu'"):
             await where.options(timeout=0.01)()
         gate = threading.Event()
-        asyncio.get_running_loop().call_later(0.05, gate.set)
+        asyncio.get_running_loop().call_later(0.5, gate.set)
         with pytest.raises(NodeTimeoutError, match="it was waited for"):
-            await delayed(gate.wait, executor="other", timeout=0.01)()
+            await delayed(gate.wait, executor="other", timeout=0.3)()
         assert gate.is_set()
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from asyncgraph import Runtime, compute, delayed, start
 from asyncgraph.errors import NodeTimeoutError
+from tests.runtime.stepping import SteppingLoop
 
 SECONDS = 30
 
@@ -102,11 +103,12 @@ async def test_the_time_counts_from_the_beginning():
         assert await compute(slow(), [quick() for _ in range(10)]) == (2, [1] * 10)
 
 
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"loop_factory": SteppingLoop})], ids=["stepping"])
 async def test_a_node_that_makes_it_goes_on_undisturbed():
     """Neither it nor those that run after it in the same aio_task hear of a deadline that did not come."""
     seen = []
 
-    @delayed(timeout=0.03)
+    @delayed(timeout=SECONDS)
     async def quick(number):
         await asyncio.sleep(0)
         aio_task = asyncio.current_task()
@@ -116,7 +118,9 @@ async def test_a_node_that_makes_it_goes_on_undisturbed():
 
     @delayed
     async def slow(number):
-        await asyncio.sleep(0.06)
+        asyncio.get_running_loop().leap(2 * SECONDS)
+        for _ in range(5):
+            await asyncio.sleep(0)
         return number
 
     async with Runtime(concurrency=1):

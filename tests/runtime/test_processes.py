@@ -223,7 +223,7 @@ async def test_to_load_a_step_is_not_the_time_of_the_call_before():
 
     class SlowToLoad:
         def __reduce__(self) -> Any:
-            return time.sleep, (0.7,)
+            return time.sleep, (1.2,)
 
     slow = SlowToLoad()
 
@@ -232,7 +232,7 @@ async def test_to_load_a_step_is_not_the_time_of_the_call_before():
 
     async with Runtime(processes=1) as runtime:
         assert await runtime.compute(in_process(echo)(0)) == 0
-        assert await runtime.compute(in_process(step)(in_process(echo, timeout=0.3)(1))) == 1
+        assert await runtime.compute(in_process(step)(in_process(echo, timeout=1.0)(1))) == 1
         with pytest.raises(NodeTimeoutError):
             await runtime.compute(in_process(step)(in_process(time.sleep, timeout=0.1)(5)))
 

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -340,9 +339,8 @@ def test_a_forked_child_has_a_loop_of_its_own_and_exits_quietly() -> None:
 
 
 @pytest.mark.parametrize("kind", ["coroutine", "thread", "process"])
-def test_the_interpreter_ends_quickly_and_silently(kind: str) -> None:
-    """A program that ends with a run in the background, nothing closed, ends at once without a word."""
-    began = time.monotonic()
+def test_the_interpreter_waits_for_no_run_and_is_silent(kind: str) -> None:
+    """A program that ends with a run in the background, and nothing closed, neither waits nor complains."""
     done = script(
         f"""
         import asyncio, time
@@ -366,7 +364,6 @@ def test_the_interpreter_ends_quickly_and_silently(kind: str) -> None:
         """,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert time.monotonic() - began < 20  # and not 1000
 
 
 # -- computes inside nodes

@@ -63,8 +63,7 @@ def hold_the_interpreter(fifo):
 def hold_with_child(fifo):
     """Start a process of its own, say its id, then run for ever."""
     with open(fifo, "w") as stream:
-        script = "import os, sys, time; print(os.getpid(), 'child', flush=True); time.sleep(600)"
-        subprocess.Popen([sys.executable, "-c", script], stdout=stream)
+        subprocess.Popen(["/bin/sh", "-c", "echo $$ child; exec sleep 600"], stdout=stream)
     while True:
         signal.pause()
 
