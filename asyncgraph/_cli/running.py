@@ -16,7 +16,7 @@ from asyncgraph._cli.exits import FAILED, FINE, CommandError
 from asyncgraph._cli.output import as_json, as_text, write
 from asyncgraph._cli.seeing import seeing
 from asyncgraph._cli.tracebacks import print_error
-from asyncgraph.observe import Event, NodeFailed, Observer
+from asyncgraph.observe import Event, NodeFailed, NodeNotRun, Observer
 
 __all__ = ["run"]
 
@@ -48,23 +48,23 @@ _LEAST = 0.001
 
 
 class Failures(Observer):
-    """What nodes have failed with, each error once, and how many nodes stand behind that.
+    """What nodes have failed with, each error once, and how many nodes were not run because of that.
 
     Attributes:
         errors: The errors.
-        behind: How many nodes were not run.
+        not_run: How many nodes were not run.
     """
 
-    kinds: ClassVar[frozenset[type[Event]]] = frozenset({NodeFailed})
+    kinds: ClassVar[frozenset[type[Event]]] = frozenset({NodeFailed, NodeNotRun})
 
     def __init__(self) -> None:
         self.errors: list[BaseException] = []
-        self.behind = 0
+        self.not_run = 0
 
-    def __call__(self, event: NodeFailed) -> None:
+    def __call__(self, event: NodeFailed | NodeNotRun) -> None:
         """Remember a failure."""
-        if event.behind is not None:
-            self.behind += 1
+        if isinstance(event, NodeNotRun):
+            self.not_run += 1
         elif all(error is not event.error for error in self.errors):
             self.errors.append(event.error)
 
@@ -75,7 +75,7 @@ class Failures(Observer):
         if self.errors:
             count = len(self.errors)
             failed = f"{count} node{'s' * (count > 1)} failed"
-            print(f"asyncgraph: {failed}; not run because of that: {self.behind}", file=sys.stderr)
+            print(f"asyncgraph: {failed}; not run because of that: {self.not_run}", file=sys.stderr)
 
 
 class _Job:

@@ -13,13 +13,14 @@ States of a task, and the only ways between them::
        │          │          │                      begun again later: `postpone`)
        │          │          └──────> cancelled     (`stop`)
        ├──────────┴─────────────────> cancelled     (`cancel`)
-       ├────────────────────────────> failed        (something it needs has failed)
+       ├────────────────────────────> not run       (something it needs has failed)
+       ├────────────────────────────> failed        (the node that it returned has)
        ├────────────────────────────> finished      (the node that it returned has)
        └────────────> running                       (it was taken ahead: `take_ahead`)
 
 and back from running to ready, for a task that has not begun after all (`untake`), from waiting to ready when
-a pause is over (`go_on`), and when all is over from failed and cancelled to waiting or ready (`revive`), and
-from finished to cancelled, for a result that is of no use any more (`withdraw`).
+a pause is over (`go_on`), and when all is over from failed, not run and cancelled to waiting or ready
+(`revive`), and from finished to cancelled, for a result that is of no use any more (`withdraw`).
 
 Laws, which `validate` checks:
 
@@ -29,8 +30,8 @@ Laws, which `validate` checks:
    renewed is another call from then on.
 2. A result is kept exactly while its task is an output, has a dependent that has not consumed it or is kept
    by the caller. A task that holds its inputs, because it may be begun again, consumes them when it is over.
-3. A task that can never run is failed or cancelled at once, not when its turn would come. A failed
-   one knows the failure that it is behind.
+3. A task that can never run is not run or cancelled at once, not when its turn would come. One that is not
+   run, or has failed, knows the failure that it is behind.
 4. `remaining` counts the tasks that are waiting, ready or running, but for those that sleep; the run is over
    when it is zero.
 5. A waiting task may be taken ahead while all that it waits for is running or was taken ahead itself. It
@@ -54,6 +55,7 @@ __all__ = [
     "CANCELLED",
     "FAILED",
     "FINISHED",
+    "NOT_RUN",
     "READY",
     "RELEASED",
     "RUNNING",
@@ -63,8 +65,8 @@ __all__ = [
     "Scheduler",
 ]
 
-STATES = ("waiting", "ready", "running", "finished", "failed", "cancelled", "released")
-WAITING, READY, RUNNING, FINISHED, FAILED, CANCELLED, RELEASED = range(len(STATES))
+STATES = ("waiting", "ready", "running", "finished", "failed", "not run", "cancelled", "released")
+WAITING, READY, RUNNING, FINISHED, FAILED, NOT_RUN, CANCELLED, RELEASED = range(len(STATES))
 
 NewStates = Callable[[list[int]], list[int]]
 """Makes, of states, a list of them."""
@@ -95,7 +97,8 @@ class Scheduler:
         holds_inputs: The same.
         state: For each task, one of the states above.
         results: For each finished task, its result; None once it is released.
-        behind: For each failed task, the task whose own failure is the reason: itself, or another.
+        behind: For each task that has failed or is not run, the task whose own failure is the reason: itself,
+            or another.
         remaining: How many tasks are waiting, ready or running.
         renewals: How many calls there have been, beside those of the tasks as they are, in `renew`.
     """
@@ -407,7 +410,7 @@ class Scheduler:
         self.behind.clear()
         revived: list[int] = []
         for tasks in cut(range(len(self.state))):
-            revived += [task for task in tasks if self.state[task] in (FAILED, CANCELLED)]
+            revived += [task for task in tasks if self.state[task] in (FAILED, NOT_RUN, CANCELLED)]
             yield
         for tasks in cut(revived):
             for task in tasks:
@@ -496,7 +499,7 @@ class Scheduler:
         """A running task has failed, and with it everything that waits for it; nothing of that is ahead.
 
         Returns:
-            The tasks that failed with it.
+            The tasks that are over with it: what is not run, and what had returned its node.
         """
         failed = self._fail(task, task)
         if self._asleep:
@@ -609,7 +612,7 @@ class Scheduler:
             lazy: The new tasks that are lazy.
 
         Returns:
-            The tasks that are finished or failed at once, because what they wait for is.
+            The tasks that are over at once, because what they wait for is.
 
         Raises:
             CycleError: The returned node depends on `task` itself. Nothing has changed.
@@ -653,7 +656,7 @@ class Scheduler:
             lane: Its lane.
 
         Returns:
-            The tasks that have failed at once, because what they wait for has.
+            The tasks that are not run, because what they wait for has failed.
 
         Raises:
             CycleError: The returned node depends on `task` itself. Nothing has changed.
@@ -751,19 +754,21 @@ class Scheduler:
             raise CycleError("the node that it returned depends on it, so that each waits for the other")
 
     def _fail(self, task: int, origin: int) -> list[int]:
-        failed = [task]
-        self._end(task, FAILED)
-        self.behind[task] = origin
+        over = [task]
+        self._end_behind(task, origin)
         self._drop_held(task)
-        for current in failed:
+        for current in over:
             for dependent in self.dependents[current]:
                 if self.state[dependent] == WAITING:
-                    self._end(dependent, FAILED)
-                    self.behind[dependent] = origin
+                    self._end_behind(dependent, origin)
                     self._holders.discard(dependent)
                     self.consume(dependent)
-                    failed.append(dependent)
-        return failed[1:]
+                    over.append(dependent)
+        return over[1:]
+
+    def _end_behind(self, task: int, origin: int) -> None:
+        self._end(task, FAILED if self.final(task) == origin else NOT_RUN)
+        self.behind[task] = origin
 
     # -- sleep
 
@@ -809,8 +814,8 @@ class Scheduler:
 
     def _leads_to(self, task: int, starts: list[int]) -> bool:
         """Whether one of `starts`, all unfinished tasks between, waits for `task`."""
-        # What has failed may be revived, and waits then.
-        waits = (WAITING, FAILED) if self.holds_inputs else (WAITING,)
+        # What has failed, or is behind that, may be revived, and waits then.
+        waits = (WAITING, FAILED, NOT_RUN) if self.holds_inputs else (WAITING,)
         seen = set(starts)
         for current in starts:
             if current == task:
@@ -873,7 +878,7 @@ class Scheduler:
             if not (is_renewed and self.state[dependency] == FINISHED):
                 self._dependents[dependency].append(task)
             self._uses[dependency] += 1
-            if self.state[dependency] == FAILED:
+            if self.state[dependency] in (FAILED, NOT_RUN):
                 failed = self.behind[dependency]
             if self.state[dependency] != FINISHED:
                 self._missing[task] += 1
@@ -947,8 +952,10 @@ class Scheduler:
             missing = [each for each in missing if each not in self._withdrawn]
         if state in ("ready", "running", "finished", "released"):
             assert not missing, f"{about}, but {missing} are not finished"
-        if state == "failed":
-            assert self.state[self.behind[task]] == FAILED, f"{about} behind one that has not failed"
+        if state in ("failed", "not run"):
+            origin = self.behind[task]
+            assert (state == "failed") == (self.final(task) == origin), f"{about}, behind {origin}"
+            assert self.state[origin] == FAILED, f"{about} behind one that has not failed"
         if state == "finished":
             assert self._uses[task], f"{about}, but nobody needs its result"
         else:

@@ -26,6 +26,7 @@ from asyncgraph._graph.scheduler import (
     CANCELLED,
     FAILED,
     FINISHED,
+    NOT_RUN,
     RELEASED,
     RUNNING,
     STATES,
@@ -246,7 +247,8 @@ class Execution:
         """Go on with what another execution has left."""
         scheduler = remains.scheduler
         if once.has_spent_any():
-            missing = [task for task, state in enumerate(scheduler.state) if state in (FAILED, CANCELLED)]
+            ended = (FAILED, NOT_RUN, CANCELLED)
+            missing = [task for task, state in enumerate(scheduler.state) if state in ended]
             once.refuse_spent(remains.nodes[task] for task in missing if not scheduler.is_alias(task))
         self._places = Places(remains.nodes, remains.number)
         if self.recorder is not None:
@@ -354,7 +356,7 @@ class Execution:
         return finished + running, []
 
     def reason_of(self, task: int) -> tuple[int, BaseException]:
-        """The task whose failure a failed one is behind, perhaps its own, and what that failed with."""
+        """The task that a task without a value is behind, perhaps itself, and what that failed with."""
         origin = self.scheduler.behind[task]
         return origin, self._errors[origin]
 
@@ -505,9 +507,7 @@ class Execution:
         if not self.is_scheduled and self._way is not None:
             return self._way.value_of(node)
         task = self._places.number[node]
-        if (
-            self.scheduler.state[task] != FAILED
-        ):  # as `_outcome` does, without the call, for each of a million
+        if task not in self.scheduler.behind:  # as `_outcome` does, without the call, for each of a million
             return self.scheduler.results[task]
         return self._outcome(task)[1]
 
@@ -1032,10 +1032,10 @@ class Execution:
 
     def _outcome(self, task: int) -> tuple[Any, BaseException | None]:
         scheduler = self.scheduler
-        if scheduler.state[task] != FAILED:
+        if task not in scheduler.behind:
             return scheduler.results[task], None
         origin = scheduler.behind[task]
-        if scheduler.final(task) == origin:
+        if scheduler.state[task] == FAILED:
             return None, self._errors[origin]
         path = path_to(task, self.nodes, scheduler)
         return None, not_run(self.nodes[task], path, self.nodes[origin], self._errors[origin])

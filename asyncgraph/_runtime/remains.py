@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from asyncgraph._graph.node import Node, key_of
-from asyncgraph._graph.scheduler import CANCELLED, FAILED, FINISHED, RELEASED, Scheduler
+from asyncgraph._graph.scheduler import CANCELLED, FAILED, FINISHED, NOT_RUN, RELEASED, STATES, Scheduler
 from asyncgraph._runtime.arguments import resolve_in_order
 from asyncgraph._runtime.choices import Choices
 from asyncgraph._runtime.lanes import PROCESS
@@ -56,12 +56,11 @@ class Remains:
         behind: list[Failure] = []
         cancelled: list[Failure] = []
         for task, state in enumerate(scheduler.state):
-            if state == FAILED:
-                origin = scheduler.behind[task]
-                is_own = scheduler.final(task) == origin
+            if state in (FAILED, NOT_RUN):
+                origin, is_own = scheduler.behind[task], state == FAILED
                 failure = Failure(
                     nodes[task],
-                    "failed" if is_own else "not run",
+                    STATES[state],
                     self.errors[origin],
                     None if is_own else nodes[origin],
                     partial(self.inputs, task),

@@ -154,7 +154,7 @@ class Run(Generic[T_co]):
     def statistics(self) -> Statistics:
         """How far the run is."""
         counts = self._execution.counts()
-        waiting, ready, running, finished, failed, cancelled, released = counts
+        waiting, ready, running, finished, failed, not_run, cancelled, released = counts
         return Statistics(
             nodes=sum(counts),
             waiting=waiting,
@@ -162,6 +162,7 @@ class Run(Generic[T_co]):
             running=running,
             finished=finished + released,
             failed=failed,
+            not_run=not_run,
             cancelled=cancelled,
             seconds=(self._ended or time.monotonic()) - self._began,
         )

@@ -98,7 +98,7 @@ def test_failures_and_retries_are_instants(path):
     told.retrying("a-1", 1.0, 2.0, "thread 1", 1, "OSError: gone", 0.5)
     told.started("a-1", 2.5, "thread 1", attempt=2)
     told.failed("a-1", 2.5, 3.0, "thread 1", ValueError("secret"))
-    told.failed("b-1", None, 3.0, "", ValueError("secret"), behind="a-1")
+    told.not_run("b-1", 3.0, ValueError("secret"), "a-1")
     told.end(3.0, "failed", ValueError("secret"))
     shown = [(event["name"], event["ts"], event["tid"], event["args"]) for event in events_of(path, ph="i")]
     assert shown == [

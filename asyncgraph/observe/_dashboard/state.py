@@ -150,7 +150,11 @@ class KnownRun:
             "began": run.wall_time,
             "seconds": self._seconds,
             "outer": run.outer and [run.outer[0].id, run.outer[1]],
-            "statistics": {name: count for name, count in statistics._asdict().items() if name != "seconds"},
+            "statistics": {
+                name.replace("_", " "): count
+                for name, count in statistics._asdict().items()
+                if name != "seconds"
+            },
             "functions": [list(each) for each in run.progress()],
             "retries": self._retries,
             "has_details": self._recording is not None,

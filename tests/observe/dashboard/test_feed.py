@@ -63,7 +63,7 @@ async def test_the_first_message_says_everything(app, runtime):
         ("thread", 0),
         ("process", 0),
     ]
-    assert (run["state"], run["functions"]) == ("finished", [["step", 2, 0, 2, 0, 0]])
+    assert (run["state"], run["functions"]) == ("finished", [["step", 2, 0, 2, 0, 0, 0]])
     assert run["statistics"]["finished"] == 2
 
 
