@@ -311,6 +311,11 @@ class Run(Generic[T_co]):
 
         return description_of(self._requested, self._state(), self.statistics, self._execution)
 
+    def still_stopping(self) -> list[str]:
+        """The keys of the nodes that have not ended, if the run is being stopped; else none."""
+        execution = self._execution
+        return execution.running_keys() if execution.is_stopping and not execution.is_over else []
+
     @property
     def age(self) -> float:
         """How long ago it was begun, in seconds."""
