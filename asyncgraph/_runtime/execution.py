@@ -689,6 +689,12 @@ class Execution:
         """Whether tasks of the lane that only produce are to wait."""
         return bool(self.scheduler.producers.get(lane)) and self._is_congested()
 
+    def held_back(self, lane: int) -> int:
+        """How many tasks of the lane wait for that, and not for a slot."""
+        if self.is_over or not self.is_scheduled or not self.holds_producers(lane):
+            return 0
+        return len(self.scheduler.producers[lane])
+
     def _is_congested(self) -> bool:
         """Whether producers are to wait, because what they feed waits for slots already.
 

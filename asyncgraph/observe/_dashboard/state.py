@@ -259,6 +259,11 @@ class State:
 
     # -- runs
 
+    def add(self, run: ObservedRun) -> None:
+        """A run is going on, and there are no events of its nodes."""
+        self._going_on[run.id] = KnownRun(run, has_details=False)
+        self._add_runtime(run.runtime)
+
     def _run_started(self, event: RunStarted) -> None:
         has_details = self.kinds is ALL_EVENTS
         known = self._going_on[event.run.id] = KnownRun(event.run, has_details=has_details)

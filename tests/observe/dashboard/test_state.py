@@ -21,7 +21,7 @@ class ToldRuntime:
 
     def usage(self):
         """Return the slots of one executor."""
-        return [Usage("loop", 1, 256, 0)]
+        return [Usage("loop", 1, 256, 0, 0)]
 
 
 def told(state, **options):
@@ -171,7 +171,7 @@ def test_runtimes(state):
     assert len(state.runtimes()) == 2
     telling.run.runtime.is_closed = True
     assert len(state.runtimes()) == 1
-    assert state.overview()["usage"] == [[["loop", 1, 256, 0]]]
+    assert state.overview()["usage"] == [[["loop", 1, 256, 0, 0]]]
 
 
 # -- the timeline

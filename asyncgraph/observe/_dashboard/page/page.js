@@ -104,12 +104,14 @@ function makeSlot(key) {
     element("span", { className: "number" }), element("span", { className: "quiet", hidden: true }));
 }
 
-function showSlot(child, [, , used, capacity, waiting]) {
+function showSlot(child, [, , used, capacity, waiting, heldBack]) {
   const [, bar, number, queue] = child.children;
   bar.firstChild.style.width = `${Math.min(100, (100 * used) / Math.max(1, capacity))}%`;
   setText(number, `${used} of ${capacity}`);
-  queue.hidden = !waiting;
-  setText(queue, `${waiting} ${waiting === 1 ? "run waits" : "runs wait"} for a slot`);
+  const waits = waiting && `${waiting} ${waiting === 1 ? "run waits" : "runs wait"} for a slot`;
+  const held = heldBack && `${heldBack} ${heldBack === 1 ? "node is" : "nodes are"} held back`;
+  queue.hidden = !(waits || held);
+  setText(queue, [waits, held].filter(Boolean).join(", "));
 }
 
 function makeWorker(name) {
