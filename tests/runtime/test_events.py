@@ -11,8 +11,10 @@ import operator
 import os
 import random
 import threading
+import time
 import weakref
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +30,8 @@ from asyncgraph import (
     start,
     when,
 )
+from asyncgraph._runtime import recorder
+from asyncgraph._runtime.slices import SLICE
 from asyncgraph.errors import DependencyError, WorkerCrashedError
 from asyncgraph.observe import (
     NodeCached,
@@ -680,6 +684,35 @@ async def test_many_nodes_do_not_hold_the_loop() -> None:
     counting.cancel()
     assert max(told_in_turn.values()) < 20_000
     assert sum(told_in_turn.values()) > 80_000
+
+
+async def test_slow_observers_hold_the_loop_no_longer_than_fast_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn ends when its time is up, however little has been told in it."""
+    clock = time.perf_counter()
+    turns = 0
+    told_in_turn: Counter[int] = Counter()
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    class Slow(Observer):
+        kinds = frozenset({NodeFinished})
+
+        def __call__(self, event: Any) -> None:
+            nonlocal clock
+            clock += SLICE
+            told_in_turn[turns] += 1
+
+    monkeypatch.setattr(recorder, "time", SimpleNamespace(perf_counter=lambda: clock))
+    counting = asyncio.ensure_future(count())
+    total = delayed(sum, executor="loop")([delayed(abs, executor="loop")(each) for each in range(1_000)])
+    assert await total.compute(observers=[Slow()]) == sum(range(1_000))
+    counting.cancel()
+    assert sum(told_in_turn.values()) == 1_001
+    assert max(told_in_turn.values()) <= 2
 
 
 # -- observers that do what they should not
