@@ -6,11 +6,12 @@ commands do is in `_cli`, and imported when it is needed: `asyncgraph --version`
 | exit code | means |
 |---|---|
 | 0 | all is well |
-| 1 | the graph failed, or `doctor` has found something that would not work |
+| 1 | the graph failed, its value is no JSON, or `doctor` has found something that would not work |
 | 2 | the command was given something that is not right |
 | 3 | what was to be run or shown could not be loaded |
 | 130 | interrupted by Ctrl-C |
 | 141 | whoever was reading the output has gone, as `head` does |
+| 143 | ended by SIGTERM |
 """
 
 from __future__ import annotations
@@ -19,7 +20,17 @@ import os
 import sys
 from collections.abc import Sequence
 
-from asyncgraph._cli.exits import FAILED, FINE, INTERRUPTED, READER_GONE, CommandError, ReaderGoneError
+from asyncgraph._cli.exits import (
+    FAILED,
+    FINE,
+    INTERRUPTED,
+    READER_GONE,
+    TERMINATED,
+    CommandError,
+    ReaderGoneError,
+    TerminatedError,
+)
+from asyncgraph._cli.streams import open_missing
 
 __all__ = ["main"]
 
@@ -39,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         asyncgraph ...
         0
     """
+    open_missing()
     code = _ended(sys.argv[1:] if argv is None else list(argv))
     return code if _is_flushed() else code or READER_GONE
 
@@ -60,6 +72,9 @@ def _ended(argv: list[str]) -> int:
         return error.code
     except ReaderGoneError:
         return READER_GONE
+    except TerminatedError:
+        print("Terminated; nothing is left running.", file=sys.stderr)
+        return TERMINATED
     except KeyboardInterrupt:
         print("\nInterrupted; nothing is left running.", file=sys.stderr)
         return INTERRUPTED
@@ -73,6 +88,8 @@ def _ended(argv: list[str]) -> int:
 
 def _is_flushed() -> bool:
     """Write out what is left, so that the interpreter, which would complain, has nothing to do."""
+    if sys.stdout is None:  # it was closed before all began
+        return True
     try:
         sys.stdout.flush()
     except BrokenPipeError:

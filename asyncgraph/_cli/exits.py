@@ -11,14 +11,16 @@ __all__ = [
     "MISUSED",
     "NOT_LOADED",
     "READER_GONE",
+    "TERMINATED",
     "CommandError",
     "ReaderGoneError",
+    "TerminatedError",
 ]
 
 FINE, FAILED, MISUSED, NOT_LOADED = 0, 1, 2, 3
 
-# What a shell says of programs that these signals have ended: 128 + SIGINT, and 128 + SIGPIPE.
-INTERRUPTED, READER_GONE = 130, 141
+# What a shell says of programs that these signals have ended: 128 + SIGINT, SIGPIPE, and SIGTERM.
+INTERRUPTED, READER_GONE, TERMINATED = 130, 141, 143
 
 
 class CommandError(Exception):
@@ -48,3 +50,7 @@ class CommandError(Exception):
 
 class ReaderGoneError(Exception):
     """Nobody reads standard output any more."""
+
+
+class TerminatedError(Exception):
+    """SIGTERM has come, and what was going on has been stopped."""

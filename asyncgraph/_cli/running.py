@@ -12,11 +12,13 @@ from typing import Any, ClassVar
 import asyncgraph
 from asyncgraph import Runtime
 from asyncgraph._cli.asking import Asked, Request
-from asyncgraph._cli.exits import FAILED, FINE, CommandError
-from asyncgraph._cli.output import as_json, as_text, write
+from asyncgraph._cli.exits import FAILED, FINE, CommandError, ReaderGoneError, TerminatedError
+from asyncgraph._cli.output import NoJsonError, as_json, as_text, write
 from asyncgraph._cli.seeing import seeing
+from asyncgraph._cli.stopping import Termination, told_while_stopping
+from asyncgraph._cli.streams import is_reader_gone
 from asyncgraph._cli.tracebacks import print_error
-from asyncgraph.observe import Event, NodeFailed, Observer
+from asyncgraph.observe import Event, NodeFailed, NodeNotRun, Observer
 
 __all__ = ["run"]
 
@@ -26,6 +28,8 @@ def run(options: argparse.Namespace) -> int:
 
     Raises:
         CommandError: It is wrong, the graph has failed, or its value cannot be written.
+        ReaderGoneError: Nobody reads what nodes print any more.
+        TerminatedError: SIGTERM has come.
     """
     failures = Failures()
     job = _Job(Asked(options.target, options.inputs), options, failures)
@@ -34,13 +38,27 @@ def run(options: argparse.Namespace) -> int:
     except CommandError:
         raise
     except asyncio.CancelledError:
+        if job.termination.has_come:
+            raise TerminatedError from None
         raise CommandError(FAILED, f"{options.target} was cancelled") from None
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and is_reader_gone():
+            raise ReaderGoneError from None  # a node has printed something
         raise CommandError(FAILED, "", error) from None
     if not options.quiet:
-        write(as_json(value) if options.json else as_text(value), options.output)
+        _write(value, options)
     failures.show()
     return FAILED if failures.errors else FINE
+
+
+def _write(value: Any, options: argparse.Namespace) -> None:
+    """Write the value; what is no JSON is not lost, but written as Python does."""
+    try:
+        write(as_json(value) if options.json else as_text(value), options.output)
+    except NoJsonError as error:
+        write(as_text(value), options.output)
+        message = f"the value cannot be written as JSON, and is written as text: {error}"
+        raise CommandError(FAILED, message) from None
 
 
 # Seconds that are left at least for a run, once its nodes have been made in time.
@@ -48,23 +66,23 @@ _LEAST = 0.001
 
 
 class Failures(Observer):
-    """What nodes have failed with, each error once, and how many nodes stand behind that.
+    """What nodes have failed with, each error once, and how many nodes were not run because of that.
 
     Attributes:
         errors: The errors.
-        behind: How many nodes were not run.
+        not_run: How many nodes were not run.
     """
 
-    kinds: ClassVar[frozenset[type[Event]]] = frozenset({NodeFailed})
+    kinds: ClassVar[frozenset[type[Event]]] = frozenset({NodeFailed, NodeNotRun})
 
     def __init__(self) -> None:
         self.errors: list[BaseException] = []
-        self.behind = 0
+        self.not_run = 0
 
-    def __call__(self, event: NodeFailed) -> None:
+    def __call__(self, event: NodeFailed | NodeNotRun) -> None:
         """Remember a failure."""
-        if event.behind is not None:
-            self.behind += 1
+        if isinstance(event, NodeNotRun):
+            self.not_run += 1
         elif all(error is not event.error for error in self.errors):
             self.errors.append(event.error)
 
@@ -75,16 +93,21 @@ class Failures(Observer):
         if self.errors:
             count = len(self.errors)
             failed = f"{count} node{'s' * (count > 1)} failed"
-            print(f"asyncgraph: {failed}; not run because of that: {self.behind}", file=sys.stderr)
+            print(f"asyncgraph: {failed}; not run because of that: {self.not_run}", file=sys.stderr)
 
 
 class _Job:
-    """One run of the command."""
+    """One run of the command.
+
+    Attributes:
+        termination: Whether SIGTERM has ended it.
+    """
 
     def __init__(self, asked: Asked, options: argparse.Namespace, failures: Failures) -> None:
         self._asked = asked
         self._options = options
         self._failures = failures
+        self.termination = Termination()
         self._is_to_be_made = inspect.iscoroutine(asked.made)
         if not self._is_to_be_made:  # what is wrong is said before anything begins
             request = asked.request(asked.made)
@@ -97,10 +120,11 @@ class _Job:
         names = ("processes", "threads", "concurrency")
         bounds = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
         try:
-            async with Runtime(**bounds) as runtime, seeing(options, runtime):
-                made, left = await self._made()
-                request = self._asked.request(made, or_a_value=self._is_to_be_made)
-                return made if request is None else await self._values_of(request, left)
+            with told_while_stopping(), self.termination.heeded():
+                async with Runtime(**bounds) as runtime, seeing(options, runtime):
+                    made, left = await self._made()
+                    request = self._asked.request(made, or_a_value=self._is_to_be_made)
+                    return made if request is None else await self._values_of(request, left)
         finally:
             if self._is_to_be_made:
                 self._asked.made.close()  # in case that it was not begun

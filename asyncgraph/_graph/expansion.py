@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from asyncgraph._graph.states import FAILED, FINISHED, READY, WAITING
+from asyncgraph._graph.states import FAILED, FINISHED, NOT_RUN, READY, WAITING
 from asyncgraph.errors import CycleError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _refuse_circle(scheduler: Scheduler, task: int, named: set[int]) -> None:
 def _leads_to(scheduler: Scheduler, task: int, starts: list[int]) -> bool:
     """Whether one of `starts`, all unfinished tasks between, waits for `task`."""
     # What has failed may be revived, and waits then.
-    waits = (WAITING, FAILED) if scheduler.holds_inputs else (WAITING,)
+    waits = (WAITING, FAILED, NOT_RUN) if scheduler.holds_inputs else (WAITING,)
     seen = set(starts)
     for current in starts:
         if current == task:
@@ -180,7 +180,7 @@ def _add_edges(scheduler: Scheduler, task: int, dependencies: tuple[int, ...]) -
         if not (is_renewed and state[dependency] == FINISHED):
             scheduler._dependents[dependency].append(task)
         scheduler._uses[dependency] += 1
-        if state[dependency] == FAILED:
+        if state[dependency] in (FAILED, NOT_RUN):
             failed = scheduler.behind[dependency]
         if state[dependency] != FINISHED:
             scheduler._missing[task] += 1

@@ -69,8 +69,10 @@ def _validate_task(scheduler: Scheduler, task: int, state: str) -> None:
         missing = [each for each in missing if each not in scheduler._withdrawn]
     if state in ("ready", "running", "finished", "released"):
         assert not missing, f"{about}, but {missing} are not finished"
-    if state == "failed":
-        assert scheduler.state[scheduler.behind[task]] == FAILED, f"{about} behind one that has not failed"
+    if state in ("failed", "not run"):
+        origin = scheduler.behind[task]
+        assert (state == "failed") == (scheduler.final(task) == origin), f"{about}, behind {origin}"
+        assert scheduler.state[origin] == FAILED, f"{about} behind one that has not failed"
     if state == "finished":
         assert scheduler._uses[task], f"{about}, but nobody needs its result"
     else:

@@ -13,13 +13,15 @@ States of a task, and the only ways between them::
        │          │          │                      begun again later: `postpone`)
        │          │          └──────> cancelled     (`stop`)
        ├──────────┴─────────────────> cancelled     (`cancel`)
-       ├────────────────────────────> failed        (something it needs has failed)
+       ├────────────────────────────> not run       (something it needs has failed)
+       ├────────────────────────────> failed        (the node that it returned has)
        ├────────────────────────────> finished      (the node that it returned has)
        └────────────> running                       (it was taken ahead: `take_ahead`)
 
 and back from running to ready, for a task that has not begun after all (`untake`), from waiting to ready when
-a pause is over (`go_on`), and when all is over from failed and cancelled to waiting or ready (`revive`), and
-from finished or released to cancelled, for a result that is of no use any more (`withdraw`, `forget`).
+a pause is over (`go_on`), and when all is over from failed, not run and cancelled to waiting or ready
+(`revive`), and from finished or released to cancelled, for a result that is of no use any more (`withdraw`,
+`forget`).
 
 Laws, which `validate` checks:
 
@@ -29,8 +31,8 @@ Laws, which `validate` checks:
    renewed is another call from then on.
 2. A result is kept exactly while its task is an output, has a dependent that has not consumed it or is kept
    by the caller. A task that holds its inputs, because it may be begun again, consumes them when it is over.
-3. A task that can never run is failed or cancelled at once, not when its turn would come. A failed
-   one knows the failure that it is behind.
+3. A task that can never run is not run or cancelled at once, not when its turn would come. One that is not
+   run, or has failed, knows the failure that it is behind.
 4. `remaining` counts the tasks that are waiting, ready or running, but for those that sleep; the run is over
    when it is zero.
 5. A waiting task may be taken ahead while all that it waits for is running or was taken ahead itself. It
@@ -53,6 +55,7 @@ from asyncgraph._graph.states import (
     CANCELLED,
     FAILED,
     FINISHED,
+    NOT_RUN,
     READY,
     RELEASED,
     RUNNING,
@@ -64,6 +67,7 @@ __all__ = [
     "CANCELLED",
     "FAILED",
     "FINISHED",
+    "NOT_RUN",
     "READY",
     "RELEASED",
     "RUNNING",
@@ -105,7 +109,8 @@ class Scheduler:
         holds_inputs: The same.
         state: For each task, one of the states above.
         results: For each finished task, its result; None once it is released.
-        behind: For each failed task, the task whose own failure is the reason: itself, or another.
+        behind: For each task that has failed or is not run, the task whose own failure is the reason: itself,
+            or another.
         remaining: How many tasks are waiting, ready or running.
         renewals: How many calls there have been, beside those of the tasks as they are, in `renew`.
     """
@@ -433,7 +438,7 @@ class Scheduler:
         self.behind.clear()
         revived: list[int] = []
         for tasks in cut(range(len(self.state))):
-            revived += [task for task in tasks if self.state[task] in (FAILED, CANCELLED)]
+            revived += [task for task in tasks if self.state[task] in (FAILED, NOT_RUN, CANCELLED)]
             yield
         for tasks in cut(revived):
             for task in tasks:
@@ -522,7 +527,7 @@ class Scheduler:
         """A running task has failed, and with it everything that waits for it; nothing of that is ahead.
 
         Returns:
-            The tasks that failed with it.
+            The tasks that are over with it: what is not run, and what had returned its node.
         """
         failed = self._fail(task, task)
         if self._asleep:
@@ -670,7 +675,7 @@ class Scheduler:
             lazy: The new tasks that are lazy.
 
         Returns:
-            The tasks that are finished or failed at once, because what they wait for is.
+            The tasks that are over at once, because what they wait for is.
 
         Raises:
             CycleError: The returned node depends on `task` itself. Nothing has changed.
@@ -702,7 +707,7 @@ class Scheduler:
             lane: Its lane.
 
         Returns:
-            The tasks that have failed at once, because what they wait for has.
+            The tasks that are not run, because what they wait for has failed.
 
         Raises:
             CycleError: The returned node depends on `task` itself. Nothing has changed.
@@ -772,19 +777,21 @@ class Scheduler:
         self.remaining -= 1
 
     def _fail(self, task: int, origin: int) -> list[int]:
-        failed = [task]
-        self._end(task, FAILED)
-        self.behind[task] = origin
+        over = [task]
+        self._end_behind(task, origin)
         self._drop_held(task)
-        for current in failed:
+        for current in over:
             for dependent in self.dependents[current]:
                 if self.state[dependent] == WAITING:
-                    self._end(dependent, FAILED)
-                    self.behind[dependent] = origin
+                    self._end_behind(dependent, origin)
                     self._holders.discard(dependent)
                     self.consume(dependent)
-                    failed.append(dependent)
-        return failed[1:]
+                    over.append(dependent)
+        return over[1:]
+
+    def _end_behind(self, task: int, origin: int) -> None:
+        self._end(task, FAILED if self.final(task) == origin else NOT_RUN)
+        self.behind[task] = origin
 
     # -- sleep
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["CANCELLED", "FAILED", "FINISHED", "READY", "RELEASED", "RUNNING", "STATES", "WAITING"]
+__all__ = [
+    "CANCELLED",
+    "FAILED",
+    "FINISHED",
+    "NOT_RUN",
+    "READY",
+    "RELEASED",
+    "RUNNING",
+    "STATES",
+    "WAITING",
+]
 
-STATES = ("waiting", "ready", "running", "finished", "failed", "cancelled", "released")
-WAITING, READY, RUNNING, FINISHED, FAILED, CANCELLED, RELEASED = range(len(STATES))
+STATES = ("waiting", "ready", "running", "finished", "failed", "not run", "cancelled", "released")
+WAITING, READY, RUNNING, FINISHED, FAILED, NOT_RUN, CANCELLED, RELEASED = range(len(STATES))

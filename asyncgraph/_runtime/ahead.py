@@ -208,7 +208,7 @@ class Ahead:
         return values[task][0]
 
     def _function(self, task: int, function: Function, key: str) -> Packed:
-        """What is called for a task: the same for all tasks of the function, unless observers are around it."""
+        """What is called for a task: one for all tasks of the function, unless observers are around it."""
         owner, call = self._owner, function.call
         if owner.recorder is not None:
             call = owner.recorder.around(task, call, is_awaited=function.is_async)

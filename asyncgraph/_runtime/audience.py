@@ -61,6 +61,14 @@ class Audience:
             except BaseException as error:  # a CancelledError, too, is no reason to stop the run
                 self._drop(observer, type(event).__name__, error)
 
+    def add(self, observer: AnyObserver) -> None:
+        """Tell one more, but of no single nodes: of these one hears from the beginning or not at all."""
+        if any(each is observer for each in self.observers):
+            return
+        self.observers = [*self.observers, observer]
+        for kind in kinds_of(observer).difference(NODE_EVENTS):
+            self._wanting = {**self._wanting, kind: [*self._wanting.get(kind, ()), observer]}
+
     def drop(self, observer: AnyObserver) -> None:
         """Tell an observer no more."""
         self.observers = [each for each in self.observers if each is not observer]

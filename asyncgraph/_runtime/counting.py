@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncgraph._graph.function import Function
 from asyncgraph._graph.node import Node
-from asyncgraph._graph.scheduler import CANCELLED, FAILED, FINISHED, RELEASED, RUNNING, STATES
+from asyncgraph._graph.scheduler import CANCELLED, FAILED, FINISHED, NOT_RUN, RELEASED, RUNNING, STATES
 from asyncgraph.observe.events import FunctionProgress
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _SPREAD = bytes(number * _STATES % 256 for number in range(256))
 _LOOKED_AT, _COUNTED = 10_000, 50_000
 """So many nodes are looked at, or counted, in one go: about a millisecond."""
 
-_COLUMNS = ((RUNNING,), (FINISHED, RELEASED), (FAILED,), (CANCELLED,))
+_COLUMNS = ((RUNNING,), (FINISHED, RELEASED), (FAILED,), (NOT_RUN,), (CANCELLED,))
 
 
 class Counting:

@@ -83,9 +83,9 @@ def _title(requested: Sequence[Node[Any]], state: str, statistics: Statistics, e
     name = f"Run of {_listed(map(key_of, requested[:1]), len(requested))}" if requested else "Run"
     within = " inside a node of another run" if execution.is_nested and not execution.is_over else ""
     counts = [
-        f"{getattr(statistics, kind)} {kind}"
-        for kind in ("running", "ready", "waiting", "finished", "failed", "cancelled")
-        if getattr(statistics, kind)
+        f"{count} {kind.replace('_', ' ')}"
+        for kind in ("running", "ready", "waiting", "finished", "failed", "not_run", "cancelled")
+        if (count := getattr(statistics, kind))
     ]
     nodes = f"{statistics.nodes} node{'' if statistics.nodes == 1 else 's'}"
     return f"{name}{within}: {state} {_seconds(statistics.seconds)}; {nodes}: {', '.join(counts)}"

@@ -82,6 +82,10 @@ class Dispatch:
         """Whether tasks of the lane that only produce are to wait."""
         return bool(self._owner.scheduler.producers.get(lane)) and self._is_congested()
 
+    def held_back(self, lane: int) -> int:
+        """How many tasks of the lane wait for that, and not for a slot."""
+        return len(self._owner.scheduler.producers[lane]) if self.holds_producers(lane) else 0
+
     def _is_congested(self) -> bool:
         """Whether producers are to wait, because what they feed waits for slots already.
 

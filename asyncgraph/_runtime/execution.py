@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from asyncgraph._graph.node import Node
 from asyncgraph._graph.pieces import Pieces
 from asyncgraph._graph.plan import Plan
-from asyncgraph._graph.scheduler import CANCELLED, FAILED, RELEASED, Scheduler
+from asyncgraph._graph.scheduler import CANCELLED, RELEASED, Scheduler
 from asyncgraph._runtime.dispatch import Dispatch
 from asyncgraph._runtime.lanes import Lanes
 from asyncgraph._runtime.outcomes import OnOutput, Outcomes
@@ -203,7 +203,7 @@ class Execution:
             return self.parts.way.value_of(node)
         task = self.places.number[node]
         # As `Outcomes.of` does, without the call, for each of a million.
-        if self.scheduler.state[task] != FAILED:
+        if task not in self.scheduler.behind:
             return self.scheduler.results[task]
         return self.outcomes.of(task)[1]
 
@@ -229,6 +229,10 @@ class Execution:
     def held(self, lane: int) -> int:
         """How many slots of the lane it has."""
         return self._held[lane]
+
+    def held_back(self, lane: int) -> int:
+        """How many tasks of the lane are held back, and do not wait for a slot."""
+        return 0 if self.is_over or not self.is_scheduled else self._dispatch.held_back(lane)
 
     def claim(self, lane: int) -> bool:
         """Get a slot of the lane, or be woken for one later."""

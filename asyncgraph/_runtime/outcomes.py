@@ -150,15 +150,15 @@ class Outcomes:
     def of(self, task: int) -> tuple[Any, BaseException | None]:
         """The outcome of a task that is over."""
         scheduler, nodes = self._owner.scheduler, self._owner.nodes
-        if scheduler.state[task] != FAILED:
+        if task not in scheduler.behind:
             return scheduler.results[task], None
         origin, error = self.reason_of(task)
-        if scheduler.final(task) == origin:
+        if scheduler.state[task] == FAILED:
             return None, error
         return None, not_run(nodes[task], path_to(task, nodes, scheduler), nodes[origin], error)
 
     def reason_of(self, task: int) -> tuple[int, BaseException]:
-        """The task whose failure a failed one is behind, perhaps its own, and what that failed with."""
+        """The task that a task without a value is behind, perhaps itself, and what that failed with."""
         origin = self._owner.scheduler.behind[task]
         return origin, self.errors[origin]
 

@@ -15,7 +15,7 @@ from asyncgraph._graph.function import Function
 from asyncgraph._graph.node import Node
 from asyncgraph._graph.pieces import Pieces, cut
 from asyncgraph._graph.plan import Plan
-from asyncgraph._graph.scheduler import CANCELLED, FAILED, Scheduler
+from asyncgraph._graph.scheduler import CANCELLED, FAILED, NOT_RUN, Scheduler
 from asyncgraph._runtime import slices
 from asyncgraph._runtime.lanes import RESOURCE
 from asyncgraph._runtime.parts import Parts, Whole
@@ -196,5 +196,6 @@ def _refuse_spent(remains: Remains) -> None:
     """Raise GraphError if what is to be begun again needs a generator that was used up."""
     if once.has_spent_any():
         scheduler = remains.scheduler
-        missing = [task for task, state in enumerate(scheduler.state) if state in (FAILED, CANCELLED)]
+        ended = (FAILED, NOT_RUN, CANCELLED)
+        missing = [task for task, state in enumerate(scheduler.state) if state in ended]
         once.refuse_spent(remains.nodes[task] for task in missing if not scheduler.is_alias(task))

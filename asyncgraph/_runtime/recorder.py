@@ -22,6 +22,7 @@ from asyncgraph._graph.scheduler import CANCELLED, FINISHED, RELEASED, WAITING
 from asyncgraph._runtime.audience import Audience
 from asyncgraph._runtime.observed import View
 from asyncgraph._runtime.sizes import size_of
+from asyncgraph._runtime.slices import SLICE
 from asyncgraph._runtime.teller import (
     ADDED,
     BEGAN,
@@ -45,10 +46,9 @@ __all__ = ["Recorder", "Timing"]
 
 logger = logging.getLogger("asyncgraph")
 
-# Seconds between two tellings, while there is little to tell; how many notes are told in a turn of the loop,
-# which takes a few milliseconds; and from how many on nothing more is begun until they have been told.
+# Seconds between two tellings, while there is little to tell; and from how many notes on nothing more begins
+# until they have been told. How many are told in a turn of the loop depends on how long observers take.
 _PAUSE = 0.02
-_PORTION = 500
 _MANY = 2000
 
 # What becomes of first states when a run is cancelled before anything has begun: see `planned`.
@@ -78,7 +78,7 @@ class Recorder:
         self._log: deque[Entry] = deque()
         self._timer: asyncio.Handle | None = None
         self._teller: Teller | None = None
-        self._is_telling = self._has_ended = False
+        self._is_telling = self._has_ended = self._was_cut_short = False
         self.is_behind = False
         # Observers are told in a context of their own, wherever that is: it may be in the midst of a node.
         self._context = Context()
@@ -232,7 +232,7 @@ class Recorder:
             self._tell()
         finally:  # Ctrl-C may strike in an observer
             if self._execution is not None:
-                if len(self._log) > _PORTION or self._unfolding is not None:
+                if self._was_cut_short:
                     self._timer = self._loop.call_soon(self._tick, context=Context())
                 else:
                     self._arm()
@@ -255,11 +255,11 @@ class Recorder:
             self._is_telling = False
 
     def _tell_portion(self, teller: Teller) -> None:
-        for _ in range(_PORTION):
-            entry = self._next()
-            if entry is None:
-                break
+        until = time.perf_counter() + SLICE
+        self._was_cut_short = False
+        while not self._was_cut_short and (entry := self._next()) is not None:
             teller.tell(entry)
+            self._was_cut_short = time.perf_counter() >= until
         if not (self._log or self._unfolding):
             # Calls in worker processes that have begun, as far as has been heard, and go on.
             for task, since, worker in self._look():

@@ -9,7 +9,7 @@ from typing import Any
 
 from asyncgraph._graph.node import Node, key_of
 from asyncgraph._graph.pieces import Pieces, cut
-from asyncgraph._graph.scheduler import CANCELLED, FAILED, FINISHED, RELEASED, Scheduler
+from asyncgraph._graph.scheduler import CANCELLED, FAILED, FINISHED, NOT_RUN, RELEASED, STATES, Scheduler
 from asyncgraph._runtime.arguments import resolve_in_order
 from asyncgraph._runtime.choices import Choices
 from asyncgraph._runtime.lanes import INLINE, PROCESS, Lanes
@@ -63,12 +63,11 @@ class Remains:
         behind: list[Failure] = []
         cancelled: list[Failure] = []
         for task, state in enumerate(scheduler.state):
-            if state == FAILED:
-                origin = scheduler.behind[task]
-                is_own = scheduler.final(task) == origin
+            if state in (FAILED, NOT_RUN):
+                origin, is_own = scheduler.behind[task], state == FAILED
                 failure = Failure(
                     nodes[task],
-                    "failed" if is_own else "not run",
+                    STATES[state],
                     self.errors[origin],
                     None if is_own else nodes[origin],
                     partial(self.inputs, task),
@@ -165,7 +164,7 @@ def fitted(remains: Remains, lanes: Lanes) -> Pieces[None]:
             number = numbers[scheduler.final(task)]
             if scheduler.state[task] == FINISHED and _is_lost(remains, task, lanes, number):
                 lost.append(task)
-            elif scheduler.state[task] in (FAILED, CANCELLED) and not scheduler.is_alias(task):
+            elif scheduler.state[task] in (FAILED, NOT_RUN, CANCELLED) and not scheduler.is_alias(task):
                 missing.append(task)
         yield
     again = scheduler.needed_again(lost)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from asyncgraph._runtime.audience import Audience
     from asyncgraph._runtime.observed import View
     from asyncgraph._runtime.recorder import Recorder
+    from asyncgraph.observe.entered import AnyObserver
 
 __all__ = ["BeginAgain", "Run", "Statistics", "compute"]
 
@@ -145,7 +146,7 @@ class Run(Generic[T_co]):
     def statistics(self) -> Statistics:
         """How far the run is."""
         counts = self._execution.counts()
-        waiting, ready, running, finished, failed, cancelled, released = counts
+        waiting, ready, running, finished, failed, not_run, cancelled, released = counts
         return Statistics(
             nodes=sum(counts),
             waiting=waiting,
@@ -153,6 +154,7 @@ class Run(Generic[T_co]):
             running=running,
             finished=finished + released,
             failed=failed,
+            not_run=not_run,
             cancelled=cancelled,
             seconds=(self._ended or time.monotonic()) - self._began,
         )
@@ -348,6 +350,15 @@ class Run(Generic[T_co]):
 
         return description_of(self._requested, self._state(), self.statistics, self._execution)
 
+    def held_back(self, lane: int) -> int:
+        """How many nodes of a lane are held back, because what they feed waits for slots."""
+        return self._execution.held_back(lane)
+
+    def still_stopping(self) -> list[str]:
+        """The keys of the nodes that have not ended, if the run is being stopped; else none."""
+        execution = self._execution
+        return execution.overview.running_keys() if execution.is_stopping and not execution.is_over else []
+
     @property
     def age(self) -> float:
         """How long ago it was begun, in seconds."""
@@ -455,15 +466,30 @@ class Run(Generic[T_co]):
             raise
 
     def _begin_to_tell(self, audience: Audience, runtime: Any, recorder: Recorder | None) -> None:
-        from asyncgraph._runtime.observed import View
         from asyncgraph.observe.events import RunStarted
 
-        execution, outer = self._execution, current_execution()
+        outer = current_execution()
         inside = None if outer is None or outer.view is None else (outer.view, outer.overview.key_here())
-        self._view = execution.view = View(self, execution, self._requested, runtime, inside, self._began_at)
-        audience.tell(RunStarted(self._view, self._view.began))
+        view = self._make_view(runtime, inside)
+        audience.tell(RunStarted(view, view.began))
         if recorder is not None:
-            recorder.begin(self._view, execution)
+            recorder.begin(view, self._execution)
+
+    def _make_view(self, runtime: Any, inside: tuple[View, str] | None) -> View:
+        from asyncgraph._runtime.observed import View
+
+        execution = self._execution
+        self._view = execution.view = View(self, execution, self._requested, runtime, inside, self._began_at)
+        return self._view
+
+    def tell_of_end(self, observer: AnyObserver, runtime: Any, on_dropped: Callable[..., object]) -> View:
+        """Tell an observer of the end of the run, which is going on; what it sees of it."""
+        from asyncgraph._runtime.audience import Audience
+
+        if self._audience is None:
+            self._audience = Audience((), on_dropped)
+        self._audience.add(observer)
+        return self._view or self._make_view(runtime, None)
 
     def _tell_of_end(self, error: BaseException | None) -> None:
         if self._audience is None or self._view is None:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor as ConcurrentExecutor
 
     from asyncgraph.executors.remote import RunsCalls
+    from asyncgraph.observe.events import ObservedRun
 
 __all__ = [
     "Runtime",
@@ -70,12 +71,14 @@ class Usage(NamedTuple):
         used: How many slots are in use. It can exceed the capacity by nodes that compute others.
         capacity: How many there are.
         waiting: How many runs wait for one.
+        held_back: How many nodes that could have one are held back, because what they feed waits for slots.
     """
 
     executor: str
     used: int
     capacity: int
     waiting: int
+    held_back: int
 
 
 class Runtime:
@@ -220,13 +223,32 @@ class Runtime:
         """Tell an observer of no further run; of those that are going on it is still told."""
         self._observers = tuple(each for each in self._observers if each is not observer)
 
+    def tell_of_ends(self, observer: AnyObserver) -> list[ObservedRun]:
+        """Let an observer be told when the runs that are going on now are over, but of no nodes of these.
+
+        To be called on the loop of the runtime.
+
+        Returns:
+            These runs.
+        """
+        going_on = [run for run in self._runs if not run.done()]
+        return [run.tell_of_end(observer, self, self.remove_observer) for run in going_on]
+
     def usage(self) -> list[Usage]:
         """How many slots there are for calls, and how many are in use; nothing before it is open."""
         lanes = self._lanes
         if lanes is None:
             return []
-        named = {lanes.name_of(number): lanes[number].slots for number in reversed(lanes.with_slots)}
-        return [Usage(name, slots.used, slots.capacity, len(slots.waiting)) for name, slots in named.items()]
+        return [
+            Usage(
+                lanes.name_of(number),
+                (slots := lanes[number].slots).used,
+                slots.capacity,
+                len(slots.waiting),
+                sum(run.held_back(number) for run in self._runs),
+            )
+            for number in reversed(lanes.with_slots)
+        ]
 
     def begin(
         self,

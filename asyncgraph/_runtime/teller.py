@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any, overload
 
 from asyncgraph._graph.function import Function
 from asyncgraph._graph.node import Node, Site, key_of, site_of
-from asyncgraph._graph.scheduler import CANCELLED, FAILED, FINISHED, READY, RELEASED, RUNNING, WAITING
+from asyncgraph._graph.scheduler import (
+    CANCELLED,
+    FAILED,
+    FINISHED,
+    NOT_RUN,
+    READY,
+    RELEASED,
+    RUNNING,
+    WAITING,
+)
 from asyncgraph._runtime.observed import View
 from asyncgraph.observe.events import (
     Event,
@@ -22,6 +31,7 @@ from asyncgraph.observe.events import (
     NodeFailed,
     NodeFinished,
     NodeInfo,
+    NodeNotRun,
     NodeReady,
     NodeReleased,
     NodeRetrying,
@@ -184,6 +194,8 @@ class Teller:
             self._has_value(when, task, old, new)
         elif new == FAILED:
             self._failed(when, task)
+        elif new == NOT_RUN:
+            self._not_run(when, task)
         elif new == CANCELLED and old != FINISHED:
             self._cancelled(when, task)
 
@@ -279,8 +291,15 @@ class Teller:
         self._attempts.pop(task, None)
         self._expanded.pop(task, None)
         origin, error = self._execution.outcomes.reason_of(task)
-        behind = None if origin == task else self._info(origin)
-        self._tell(NodeFailed(self._view, ended, self._info(task), began, worker, error, behind))
+        root = None if origin == task else self._info(origin)
+        self._tell(NodeFailed(self._view, ended, self._info(task), began, worker, error, root))
+
+    def _not_run(self, when: float, task: int) -> None:
+        self._over(task, when)
+        self._attempts.pop(task, None)
+        self._expanded.pop(task, None)
+        origin, error = self._execution.outcomes.reason_of(task)
+        self._tell(NodeNotRun(self._view, when, self._info(task), error, self._info(origin)))
 
     def _retrying(self, when: float, task: int, number: int, error: str, *, pause: float) -> None:
         began, ended, worker = self._called(task, when)

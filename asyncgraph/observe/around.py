@@ -26,7 +26,10 @@ class Surrounding(Protocol):
     """An observer that puts something around calls."""
 
     def around(self, run: ObservedRun, node: NodeInfo, call: Callable[..., Any]) -> _Manager | None:
-        """What a call of the node is to be made in, or None; asked on the loop, for each attempt.
+        """What a call of the node is to be made in, or None; asked on the loop, for each call.
+
+        Each attempt is a call. Where a plain function returns a coroutine, that is awaited in a call of its
+        own, on the loop, while the function may have been called in a thread.
 
         It is entered when the call begins and left when it ends, whatever has come of it. It must not keep
         the call from being made: if it raises, that is logged, and the call is made without. If the call is

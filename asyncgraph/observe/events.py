@@ -12,13 +12,14 @@ A node goes this way::
     NodeReady --> NodeStarted --> NodeFinished --> NodeReleased
                      |  ^  |----> NodeFailed
                      |  |  |----> NodeCancelled
-                     |  |  `----> NodeExpanded --> NodeFinished or NodeFailed, as what it has returned
+                     |  |  `----> NodeExpanded --> NodeFinished, NodeFailed or NodeNotRun, as its root
                      v  |
                NodeRetrying (and `NodeReady` again)
 
-A node that something it needs has failed for is told of by `NodeFailed` alone, one that was never begun in a
-run that was stopped by `NodeCancelled` alone, and one whose value was there already by `NodeCached`. Of one
-that had returned another in an earlier run, which is resumed, `NodeFinished` comes without the rest.
+A node that will not run, because something that it needs has failed, is told of by `NodeNotRun` alone, one
+that was never begun in a run that was stopped by `NodeCancelled` alone, and one whose value was there already
+by `NodeCached`. Of one that had returned another in an earlier run, which is resumed, `NodeFinished` comes
+without the rest.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ __all__ = [
     "NodeFailed",
     "NodeFinished",
     "NodeInfo",
+    "NodeNotRun",
     "NodeReady",
     "NodeReleased",
     "NodeRetrying",
@@ -63,7 +65,8 @@ class FunctionProgress(NamedTuple):
         nodes: How many nodes call it, as far as is known: more come where functions return nodes.
         running: How many are being computed, or have been handed to a thread or a worker process.
         finished: How many have a value, or had one.
-        failed: How many have failed, or stand behind one that has.
+        failed: How many have failed.
+        not_run: How many will not run, because something that they need has failed.
         cancelled: How many were stopped, or not begun.
     """
 
@@ -72,6 +75,7 @@ class FunctionProgress(NamedTuple):
     running: int
     finished: int
     failed: int
+    not_run: int
     cancelled: int
 
 
@@ -282,13 +286,13 @@ class NodeFinished(NamedTuple):
 
 
 class NodeFailed(NamedTuple):
-    """The node has failed, or will not run because another has.
+    """The node has failed.
 
     Attributes:
-        began: When its last attempt began; None if it was not begun.
-        worker: Where that was made; "" if it was not begun.
-        error: What it has failed with: the exception itself, or that of `behind`.
-        behind: The node whose failure this one is behind, or None if the failure is its own.
+        began: When its last attempt began. For a node that had returned another one, which has failed, None.
+        worker: Where that was made; "" for a node that had returned another one.
+        error: What it has failed with: the exception itself.
+        root: The node that it had returned, perhaps through others, if the failure is that one's; else None.
     """
 
     run: ObservedRun
@@ -297,7 +301,22 @@ class NodeFailed(NamedTuple):
     began: float | None
     worker: str
     error: BaseException
-    behind: NodeInfo | None
+    root: NodeInfo | None
+
+
+class NodeNotRun(NamedTuple):
+    """The node will not run, because something that it needs has failed.
+
+    Attributes:
+        error: What that has failed with.
+        behind: The node that has failed.
+    """
+
+    run: ObservedRun
+    time: float
+    node: NodeInfo
+    error: BaseException
+    behind: NodeInfo
 
 
 class NodeCancelled(NamedTuple):
@@ -381,6 +400,7 @@ Event = (
     | NodeCached
     | NodeFinished
     | NodeFailed
+    | NodeNotRun
     | NodeCancelled
     | NodeReleased
     | RunFinished
@@ -398,6 +418,7 @@ NODE_EVENTS: tuple[type[Event], ...] = (
     NodeCached,
     NodeFinished,
     NodeFailed,
+    NodeNotRun,
     NodeCancelled,
     NodeReleased,
 )

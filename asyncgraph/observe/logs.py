@@ -11,6 +11,7 @@ from asyncgraph.observe.events import (
     NodeExpanded,
     NodeFailed,
     NodeFinished,
+    NodeNotRun,
     NodeRetrying,
     NodeStarted,
     RunFinished,
@@ -24,7 +25,7 @@ __all__ = ["Logs"]
 
 _OF_RUNS: frozenset[type[Event]] = frozenset({RunStarted, RunFinished, WorkerStarted, WorkerLost})
 _OF_NODES: frozenset[type[Event]] = frozenset(
-    {NodeStarted, NodeRetrying, NodeExpanded, NodeFinished, NodeFailed, NodeCancelled}
+    {NodeStarted, NodeRetrying, NodeExpanded, NodeFinished, NodeFailed, NodeNotRun, NodeCancelled}
 )
 
 # Attributes of a record that say what it is about, beside its text.
@@ -104,7 +105,7 @@ class Logs(Observer):
             self._logger.log(level, "worker %s has %s", event.worker, "left" if is_own else event.reason)
         elif kind is RunStarted or kind is RunFinished:
             self._about_run(event)
-        elif kind is NodeRetrying or kind is NodeFailed:
+        elif kind is NodeRetrying or kind is NodeFailed or kind is NodeNotRun:
             self._about_failure(event)
         else:
             self._about_node(event)
@@ -120,18 +121,21 @@ class Logs(Observer):
         about = run.id, run.name, what, why, event.seconds
         self._logger.log(self._level, "run %d of %s %s%s after %.2f s", *about, extra=extra)
 
-    def _about_failure(self, event: NodeRetrying | NodeFailed) -> None:
+    def _about_failure(self, event: NodeRetrying | NodeFailed | NodeNotRun) -> None:
         node, extra = event.node, _extra_of(event)
         if isinstance(event, NodeRetrying):
             about = node.key, event.attempt, event.worker, event.error, event.pause
             text = "%s: attempt %d in %s has failed with %s; the next one is in %.3g s"
             self._logger.warning(text, *about, extra=extra)
-        elif event.behind is None:
-            error = type(event.error).__qualname__
-            self._logger.warning("%s has failed in %s with %s", node.key, event.worker, error, extra=extra)
-        else:
+        elif isinstance(event, NodeNotRun):
             key = event.behind.key
             self._logger.log(self._node_level, "%s is not run, behind %s", node.key, key, extra=extra)
+        elif event.root is not None:
+            key = event.root.key
+            self._logger.log(self._node_level, "%s has failed as %s has", node.key, key, extra=extra)
+        else:
+            error = type(event.error).__qualname__
+            self._logger.warning("%s has failed in %s with %s", node.key, event.worker, error, extra=extra)
 
     def _about_node(self, event: Any) -> None:
         node, extra = event.node, _extra_of(event)
@@ -157,7 +161,11 @@ class Logs(Observer):
 def _extra_of(event: Any) -> _Extra:
     """What a record about a node has as attributes."""
     extra: _Extra = {"run_id": event.run.id, "run_name": event.run.name}
-    extra |= {"node_key": event.node.key, "node_name": event.node.name, "node_worker": event.worker}
+    extra |= {
+        "node_key": event.node.key,
+        "node_name": event.node.name,
+        "node_worker": getattr(event, "worker", ""),
+    }
     began = getattr(event, "began", None)
     extra["node_seconds"] = None if began is None else event.time - began
     return extra

@@ -220,7 +220,7 @@ class _RunSpans:
             span.set_attribute("asyncgraph.node.size", event.size)
         elif isinstance(event, NodeExpanded):
             span.set_attribute("asyncgraph.node.root", event.root.key)
-        elif isinstance(event, NodeFailed) and event.behind is None:
+        elif isinstance(event, NodeFailed):
             _record(span, event.error, when)
         span.end(when)
 

@@ -21,6 +21,7 @@ __all__ = [
     "CANCELLED",
     "FAILED",
     "FINISHED",
+    "NOT_RUN",
     "READY",
     "RUNNING",
     "STATES",
@@ -33,9 +34,9 @@ __all__ = [
     "RecordedWorker",
 ]
 
-WAITING, READY, RUNNING, FINISHED, FAILED, CANCELLED = range(6)
+WAITING, READY, RUNNING, FINISHED, FAILED, NOT_RUN, CANCELLED = range(7)
 
-STATES = ("waiting", "ready", "running", "finished", "failed", "cancelled")
+STATES = ("waiting", "ready", "running", "finished", "failed", "not run", "cancelled")
 """What the numbers in the column `states` stand for."""
 
 _NEVER = math.nan
@@ -50,10 +51,10 @@ class RecordedNode(NamedTuple):
 
     Attributes:
         info: Which node it is.
-        state: "waiting", "ready", "running", "finished", "failed" or "cancelled".
+        state: "waiting", "ready", "running", "finished", "failed", "not run" or "cancelled".
         ready: When nothing but the want of a slot kept it from being begun, or None.
         began: When its last call began, or None.
-        ended: When that ended, or when it was cancelled or failed without one; None before.
+        ended: When that ended, or when it was clear that there would be none; None before.
         worker: Where it was called; "" if it was not.
         attempt: The number of its last call; 0 if it was not called.
         size: About how many bytes its value takes.
@@ -179,7 +180,7 @@ class RecordedRun(Sequence[RecordedNode]):
         roots: For each node that has returned another one, the number of that.
         came: For those that have their value since, when it came.
         failures: The nodes that have failed by themselves, in that order.
-        behind: For each node that failed because another has, the number of that.
+        behind: For each node that is not run because another has failed, the number of that.
         omitted: How many nodes there are of which nothing is kept, as the recording is full.
     """
 

@@ -20,6 +20,7 @@ from asyncgraph.observe.events import (
     NodeFailed,
     NodeFinished,
     NodeInfo,
+    NodeNotRun,
     NodeReady,
     NodeReleased,
     NodeRetrying,
@@ -38,6 +39,7 @@ from asyncgraph.observe.recorded import (
     CANCELLED,
     FAILED,
     FINISHED,
+    NOT_RUN,
     READY,
     RUNNING,
     STATES,
@@ -116,6 +118,7 @@ class Recording(Observer):
             NodeCached: self._cached,
             NodeFinished: self._has_finished,
             NodeFailed: self._failed,
+            NodeNotRun: self._not_run,
             NodeCancelled: self._cancelled,
             NodeReleased: self._released,
             RunFinished: self._run_finished,
@@ -344,11 +347,20 @@ class Recording(Observer):
             run.came[number] = event.time
         else:
             self._was_called(run, number, event)
-        if event.behind is not None:
-            run.behind[number] = event.behind.number
-        else:
+        if event.root is None:
             has_room = len(run.failures) < _TRACEBACKS
             run.failures.append(failure_of(number, event.time, event.error, with_traceback=has_room))
+
+    def _not_run(self, event: NodeNotRun) -> None:
+        run, number = self._at(event)
+        if run is None:
+            return
+        run.states[number] = NOT_RUN
+        run.behind[number] = event.behind.number
+        if number in run.roots:
+            run.came[number] = event.time
+        else:
+            run.ends[number] = event.time
 
     def _cancelled(self, event: NodeCancelled) -> None:
         run, number = self._at(event)

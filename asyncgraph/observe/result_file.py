@@ -7,6 +7,7 @@ never at the expense of a run.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -46,6 +47,7 @@ class ResultFile(Observer):
     Attributes:
         path: The file.
         recording: What it is made from.
+        error: Why the file could not be written when it was last to be, or None.
     """
 
     what = "file"
@@ -57,6 +59,11 @@ class ResultFile(Observer):
         self._lock = threading.Lock()
         self._writer: threading.Thread | None = None
         self._is_behind = False
+        self._is_told = True
+        self._waiting: list[asyncio.Future[None]] = []
+        # The file as it was left, or found in the beginning: if it is another one, somebody else writes it.
+        self._left = _identity_of(self.path)
+        self.error: Exception | None = None
 
     def pieces(self, runs: Sequence[RecordedRun]) -> Iterable[str]:
         """The text of the file for these runs, which are over. It may be asked for in any thread."""
@@ -64,9 +71,15 @@ class ResultFile(Observer):
 
     def __call__(self, event: Any) -> None:
         """Keep what an event says; write the file, if it says that a run is over."""
-        self.recording(event)
+        try:
+            self.recording(event)
+        except BaseException:  # it will be told no more, and nobody is to wait for that
+            self._is_told = False
+            self._wake_waiting()
+            raise
         if type(event) is RunFinished:
             self._write()
+            self._wake_waiting()
 
     def wait(self) -> None:
         """Wait until the file is written, if it is being written. This blocks: not for use on a loop."""
@@ -87,10 +100,31 @@ class ResultFile(Observer):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Be told of no further runs, and wait until the file is written, while the loop goes on."""
+        """Be told of no further runs, and wait until those that go on are over and the file is written.
+
+        An error that leaves the block does not wait for runs.
+        """
         super().__exit__(kind, error, traceback)
+        if error is None:
+            await self._until_over()
         if self._writer is not None:
             await asyncio.to_thread(self.wait)
+
+    async def _until_over(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            with self.telling:  # runs on other loops tell it from their threads
+                if not self._is_told or all(run.ended is not None for run in self.recording.runs):
+                    return
+                waiting = loop.create_future()
+                self._waiting.append(waiting)
+            await waiting
+
+    def _wake_waiting(self) -> None:
+        for waiting in self._waiting:
+            with contextlib.suppress(RuntimeError):  # its loop has been closed
+                waiting.get_loop().call_soon_threadsafe(_wake, waiting)
+        self._waiting.clear()
 
     def _write(self) -> None:
         with self._lock:
@@ -129,11 +163,34 @@ class ResultFile(Observer):
     def _put(self, runs: Sequence[RecordedRun]) -> None:
         """Write the file; what goes wrong with that is logged."""
         try:
+            was_left = _identity_of(self.path) == self._left
             _replace(self.path, self.pieces(runs))
+            self.error, self._left = None, _identity_of(self.path)
+            if not was_left:
+                text = (
+                    "the %s %s, which something else has written meanwhile, was replaced: give each its own"
+                )
+                logger.warning(text, self.what, self.path)
         except OSError as error:
+            self.error = error
             logger.error("asyncgraph could not write the %s %s: %s", self.what, self.path, error)
-        except Exception:
+        except Exception as error:
+            self.error = error
             logger.exception("asyncgraph failed to make the %s %s; please report this", self.what, self.path)
+
+
+def _wake(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
+
+
+def _identity_of(path: Path) -> tuple[int, int] | None:
+    """Which file is there, and when it was written; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _checked(path: str | os.PathLike[str]) -> Path:

@@ -16,7 +16,8 @@ class Statistics(NamedTuple):
         ready: How many wait for a place to run.
         running: How many are being computed.
         finished: How many have a value, or had one that is needed no more.
-        failed: How many have failed, or stand behind one that has.
+        failed: How many have failed.
+        not_run: How many will not run, because something that they need has failed.
         cancelled: How many were stopped, or not begun.
         seconds: How long the run has taken so far.
     """
@@ -27,5 +28,6 @@ class Statistics(NamedTuple):
     running: int
     finished: int
     failed: int
+    not_run: int
     cancelled: int
     seconds: float

@@ -24,12 +24,14 @@ class Trace(ResultFile):
 
     The file is written when a run is over, with all runs that were seen so far and are over, and takes the
     place of the former one at once. Nothing is written while a run goes on. What is about more than a
-    hundred nodes is written by a thread, 20 microseconds a node, and the loop goes on
-    meanwhile: the file is there when the `with` block has been left, which waits for it (and `async with`
-    does so without holding up the loop), or after `wait()`. A program does not end before.
+    hundred nodes is written by a thread, 20 microseconds a node, and the loop goes on meanwhile: the file is
+    there when the `with` block has been left, which waits for it, or after `wait()`. `async with` waits
+    without holding up the loop, and for the runs of the block that still go on, too. A program does not end
+    before.
 
-    A file that cannot be written is an error in the log (logger "asyncgraph"), and nothing happens to the
-    run.
+    A file that cannot be written is an error in the log ("asyncgraph") and in `error`, and nothing happens to
+    the run. If something else has written it meanwhile, perhaps another trace, a warning says that it was
+    replaced.
 
     Args:
         path: The file. Its folder must be there.

@@ -416,7 +416,9 @@ class Pair:
         """The state that a task must be in."""
         if task in self.finished:
             return "finished" if self.is_kept(task) else "released"
-        for state in ("running", "failed", "cancelled"):
+        if task in self.failed:
+            return "failed" if self.final(task) in self.own_failures else "not run"
+        for state in ("running", "cancelled"):
             if task in getattr(self, state):
                 return state
         return "waiting" if task in self.waiting() else "ready"

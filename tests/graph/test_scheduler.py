@@ -173,19 +173,19 @@ def test_many_chains_are_run_one_after_the_other():
 
 
 def test_a_failure_takes_everything_behind_it():
-    """What waits for a failure fails at once, knows it, and needs no results any more; the rest goes on."""
+    """What waits for a failure is not run, knows it, and needs no results any more; the rest goes on."""
     scheduler = scheduler_of((), (), (0, 1), (2,), (1,), outputs=[3, 4])
     scheduler.finish(begin(scheduler), "a")
     assert scheduler.results[0] == "a"
     assert scheduler.fail(begin(scheduler)) == [2, 4, 3]
-    assert states_of(scheduler) == ["released", "failed", "failed", "failed", "failed"]
+    assert states_of(scheduler) == ["released", "failed", "not run", "not run", "not run"]
     assert scheduler.behind == {1: 1, 2: 1, 3: 1, 4: 1}
     assert scheduler.remaining == 0
     scheduler.validate()
 
 
 def test_the_first_failure_is_the_reason():
-    """A task behind two failures keeps the first as its reason, and fails once."""
+    """A task behind two failures keeps the first as its reason, and is over once."""
     scheduler = scheduler_of((), (), (0, 1))
     begin(scheduler), begin(scheduler)
     assert scheduler.fail(1) == [2]
@@ -251,10 +251,11 @@ def test_a_task_may_return_a_finished_node():
 
 
 def test_a_task_may_return_a_failed_node():
-    """The task fails at once behind the same failure, and so does everything that waits for it."""
+    """The task fails at once behind the same failure, and everything that waits for it is not run."""
     scheduler = scheduler_of((), (), (1,), (0, 2), outputs=[0, 3])
     scheduler.fail(begin(scheduler))
     assert scheduler.expand(begin(scheduler), [(0,)], [0], 4) == [4, 1, 2]
+    assert states_of(scheduler) == ["failed", *["not run"] * 4]
     assert scheduler.behind == dict.fromkeys(range(5), 0)
     assert scheduler.remaining == 0
     scheduler.validate()
@@ -364,8 +365,8 @@ def test_what_a_renewed_task_needs_is_dropped_when_the_run_is_cancelled():
     scheduler.validate()
 
 
-def test_a_task_that_becomes_a_call_of_what_has_failed_fails_with_it():
-    """So does all that waits for it."""
+def test_a_task_that_becomes_a_call_of_what_has_failed_is_not_run():
+    """Nor is all that waits for it."""
     scheduler = scheduler_of((), (), (1,), outputs=[0, 2])
     scheduler.expand(begin(scheduler), [()], [0], 3)
     running = begin(scheduler)
@@ -386,7 +387,8 @@ def test_a_task_that_becomes_a_call_of_what_has_failed_fails_with_it():
         ("results", 2, "early", "task 2 is waiting, but has a result"),
         ("results", 1, "early", "task 1 is ready, but has a result"),
         ("_uses", 0, 0, "task 0 is finished, but nobody needs its result"),
-        ("behind", 3, 1, "task 3 is failed behind one that has not failed"),
+        ("state", 3, states.NOT_RUN, "task 3 is not run, behind 3"),
+        ("behind", 3, 1, "task 3 is failed, behind 1"),
     ],
 )
 def test_validate_names_what_breaks_a_law(attribute, task, value, complaint):

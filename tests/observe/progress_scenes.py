@@ -142,6 +142,7 @@ async def failures_as_values() -> None:
     stage = Stage()
     check = stage.function("check", lambda value: 1 / value)
     nodes = [check(number) for number in (0, 1, 0, 2, 3)]
+    nodes += [delayed(round, name="save", executor="loop")(node) for node in nodes]
     with stage.bar:
         run = start(nodes, return_exceptions=True)
         await stage.let("check", 3)

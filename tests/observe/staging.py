@@ -82,9 +82,8 @@ class FakeRun:
 
     def say(self, name: str, nodes: int, running: int = 0, finished: int = 0, **other: int) -> None:
         """Say so of a function from now on."""
-        row = FunctionProgress(
-            name, nodes, running, finished, other.get("failed", 0), other.get("cancelled", 0)
-        )
+        troubles = [other.get(state, 0) for state in ("failed", "not_run", "cancelled")]
+        row = FunctionProgress(name, nodes, running, finished, *troubles)
         names = [each.name for each in self.rows]
         if name in names:
             self.rows[names.index(name)] = row
@@ -96,9 +95,8 @@ class FakeRun:
         return list(self.rows)
 
     def statistics(self) -> Statistics:
-        nodes, running, finished, failed, cancelled = summed("", [Row(*row) for row in self.rows])[1:6]
-        waiting = nodes - running - finished - failed - cancelled
-        return Statistics(nodes, waiting, 0, running, finished, failed, cancelled, 0.0)
+        nodes, *counts = summed("", [Row(*row) for row in self.rows])[1:7]
+        return Statistics(nodes, nodes - sum(counts), 0, *counts, 0.0)
 
 
 def began(run: Any) -> RunStarted:

@@ -13,6 +13,7 @@ from asyncgraph.observe import (
     NodeFailed,
     NodeFinished,
     NodeInfo,
+    NodeNotRun,
     NodeReady,
     NodeReleased,
     NodeRetrying,
@@ -118,10 +119,14 @@ class Telling:
         """The node has returned another one."""
         self.tell(NodeExpanded(self.run, time, self.nodes[key], began, worker, self.nodes[root]))
 
-    def failed(self, key, began, time, worker, error, behind=None):
+    def failed(self, key, began, time, worker, error, root=None):
         """The node has failed."""
-        behind = behind and self.nodes[behind]
-        self.tell(NodeFailed(self.run, time, self.nodes[key], began, worker, error, behind))
+        root = root and self.nodes[root]
+        self.tell(NodeFailed(self.run, time, self.nodes[key], began, worker, error, root))
+
+    def not_run(self, key, time, error, behind):
+        """The node will not run."""
+        self.tell(NodeNotRun(self.run, time, self.nodes[key], error, self.nodes[behind]))
 
     def cancelled(self, key, began, time, worker):
         """The node was stopped."""

@@ -97,6 +97,20 @@ async def test_what_a_coroutine_awaits_is_within() -> None:
     assert list(seen) == [{node.key} for node in nodes]
 
 
+async def test_a_coroutine_that_a_plain_function_returns_is_a_call_of_its_own() -> None:
+    """Each is within what is around it: the function in its thread, the coroutine on the loop."""
+
+    async def look() -> str:
+        await asyncio.sleep(0)
+        return where.get()
+
+    around = Around()
+    node = delayed(lambda: (where.get(), look())[1], name="made")()
+    assert await node.compute(observers=[around]) == node.key
+    assert around.seen == [(node.key, node.key)] * 2
+    assert [ident == threading.get_ident() for ident in around.threads] == [False, True]
+
+
 @pytest.mark.parametrize("executor", ["loop", "thread"])
 async def test_an_error_leaves_as_it_is(executor: str) -> None:
     """Its traceback begins with the user's own function."""

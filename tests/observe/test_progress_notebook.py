@@ -150,7 +150,7 @@ def test_a_file_that_is_given_is_written_to(run):
 
 def test_names_are_text():
     """They hold no HTML."""
-    rows = [Row('<script>alert("1")</script>', 2, 1, 1, 0, 0)]
+    rows = [Row('<script>alert("1")</script>', 2, 1, 1, 0, 0, 0)]
     html = _html([View(1, RUNNING, 2.0, summed("a & b", rows), rows, 0)])
     assert "<script" not in html
     found = Reader(html).rows
@@ -161,7 +161,7 @@ def test_names_are_text():
 
 def test_many_functions_are_counted():
     """A table has forty of them at most."""
-    rows = [Row(f"f{number}", 1, 0, 0, 0, 0) for number in range(100)]
+    rows = [Row(f"f{number}", 1, 0, 0, 0, 0, 0) for number in range(100)]
     found = Reader(_html([View(1, RUNNING, 2.0, summed("total-1", rows), rows, 0)])).rows
     assert len(found) == 41
     assert found[-1][0] == "and 61 more functions"

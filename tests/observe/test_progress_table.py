@@ -149,11 +149,11 @@ def test_clean():
 
 def test_a_run_and_its_functions():
     """The run first, with all of them together."""
-    rows = [Row("load", 10, 2, 5, 1, 0, 2.5, 0.8), Row("save", 1000, 0, 0, 0, 0)]
+    rows = [Row("load", 10, 2, 5, 1, 0, 0, 2.5, 0.8), Row("save", 1000, 0, 0, 0, 1, 0)]
     assert texts([view(*rows)]) == [
-        "total-1  x----------------      6/1,010   2 running, 1 failed              0:03",
-        "  load   ########xx-------         6/10   2 running, 1 failed  2.5/s  0:01 left",
-        "  save   -----------------      0/1,000   0 running",
+        "total-1  x------------      6/1,010   2 running, 1 failed, 1 not run       0:03",
+        "  load   ######xx-----         6/10   2 running, 1 failed             0:01 left",
+        "  save   -------------      0/1,000   0 running, 1 not run",
     ]
 
 
@@ -161,8 +161,8 @@ def test_a_run_and_its_functions():
 def test_no_line_is_wider_than_it_may_be(width):
     """However narrow it is; in wide terminals, all columns are there."""
     rows = [
-        Row("a_function_with_a_long_name", 1_000_000, 256, 123_456, 7, 0, 5_000.0, 175.0),
-        Row("下载网页" * 5, 10, 0, 0, 10, 0),
+        Row("a_function_with_a_long_name", 1_000_000, 256, 123_456, 7, 0, 0, 5_000.0, 175.0),
+        Row("下载网页" * 5, 10, 0, 0, 10, 0, 0),
     ]
     for state in (RUNNING, "failed"):
         found = texts([view(*rows, state=state), view(depth=1)], width=width)
@@ -174,7 +174,7 @@ def test_no_line_is_wider_than_it_may_be(width):
 @pytest.mark.parametrize("runs", [1, 2, 5])
 def test_there_are_no_more_lines_than_there_may_be(runs, height):
     """Each run has a line, functions share the rest, and what has no room is counted."""
-    rows = [Row(f"f{number}", 1, 0, 0, 0, 0) for number in range(4)]
+    rows = [Row(f"f{number}", 1, 0, 0, 0, 0, 0) for number in range(4)]
     found = texts([view(*rows, name=f"run-{number}") for number in range(runs)], height=height)
     assert len(found) <= max(height, 1)
     if height >= 5 * runs:
@@ -191,26 +191,26 @@ def test_no_runs_are_no_lines():
 
 def test_functions_to_which_something_happens_are_kept():
     """First those that are under way, then those that have failed, then those to come; in their order."""
-    done, waiting = Row("done", 1, 0, 1, 0, 0), Row("waiting", 5, 0, 0, 0, 0)
-    failed, active = Row("failed", 1, 0, 0, 1, 0), Row("active", 3, 1, 1, 0, 0)
+    done, waiting = Row("done", 1, 0, 1, 0, 0, 0), Row("waiting", 5, 0, 0, 0, 0, 0)
+    failed, active = Row("failed", 1, 0, 0, 1, 0, 0), Row("active", 3, 1, 1, 0, 0, 0)
     rows = [done, waiting, failed, active]
     assert shortened(rows, 4) == (rows, None)
-    assert shortened(rows, 3) == ([failed, active], Row("and 2 more functions", 6, 0, 1, 0, 0))
+    assert shortened(rows, 3) == ([failed, active], Row("and 2 more functions", 6, 0, 1, 0, 0, 0))
     assert shortened(rows, 2)[0] == [active]
-    assert shortened(rows, 1) == ([], Row("4 functions", 10, 1, 2, 1, 0))
+    assert shortened(rows, 1) == ([], Row("4 functions", 10, 1, 2, 1, 0, 0))
 
 
 @pytest.mark.parametrize(
     ("row", "bar"),
     [
-        (Row("f", 0, 0, 0, 0, 0), "────────"),
-        (Row("f", 8, 0, 0, 0, 0), "────────"),
-        (Row("f", 16, 0, 5, 0, 0), "━━╸─────"),
-        (Row("f", 1_000_000, 0, 999_999, 0, 0), "━━━━━━━╸"),
-        (Row("f", 8, 0, 8, 0, 0), "━━━━━━━━"),
-        (Row("f", 1_000, 0, 999, 1, 0), "━━━━━━━╍"),
-        (Row("f", 8, 0, 0, 8, 0), "╍╍╍╍╍╍╍╍"),
-        (Row("f", 8, 0, 4, 0, 4), "━━━━────"),
+        (Row("f", 0, 0, 0, 0, 0, 0), "────────"),
+        (Row("f", 8, 0, 0, 0, 0, 0), "────────"),
+        (Row("f", 16, 0, 5, 0, 0, 0), "━━╸─────"),
+        (Row("f", 1_000_000, 0, 999_999, 0, 0, 0), "━━━━━━━╸"),
+        (Row("f", 8, 0, 8, 0, 0, 0), "━━━━━━━━"),
+        (Row("f", 1_000, 0, 999, 1, 0, 0), "━━━━━━━╍"),
+        (Row("f", 8, 0, 0, 8, 0, 0), "╍╍╍╍╍╍╍╍"),
+        (Row("f", 8, 0, 4, 0, 0, 4), "━━━━────"),
     ],
 )
 def test_bars(row, bar):

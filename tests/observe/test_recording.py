@@ -111,7 +111,7 @@ def test_a_failure_is_text():
         raise Broken("no such row")
     except Broken as error:
         told.failed("a-1", 1.0, 2.0, "thread 1", error)
-        told.failed("b-1", None, 2.0, "", error, behind="a-1")
+        told.not_run("b-1", 2.0, error, "a-1")
         told.end(3.0, "failed", error)
         gone = weakref.ref(error)
     gc.collect()
@@ -122,7 +122,7 @@ def test_a_failure_is_text():
     assert failure.type.endswith("test_a_failure_is_text.<locals>.Broken")
     assert 'raise Broken("no such row")' in failure.traceback
     assert run.behind == {1: 0}
-    assert (run[1].state, run[1].began, run[1].ended) == ("failed", None, 2.0)
+    assert (run[1].state, run[1].began, run[1].ended) == ("not run", None, 2.0)
     assert run.error.message == "no such row"
 
 

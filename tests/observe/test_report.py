@@ -36,7 +36,7 @@ def told_pipeline(*observers, **options):
         raise ValueError("<b>no</b> row")
     except ValueError as error:
         told.failed("check-1", 52.0, 52.5, "thread 1", error)
-        told.failed("save-1", None, 52.5, "", error, behind="check-1")
+        told.not_run("save-1", 52.5, error, "check-1")
         told.end(53.0, "failed", error)
 
 
@@ -92,9 +92,9 @@ def test_each_part_is_there(path):
     for words in (
         "save-1 how it ended failed",
         "Time 3 s from the beginning",
-        "2 finished, 2 failed",
+        "2 finished, 1 failed, 1 not run",
         "Live results 4.1 kB",
-        "1 node failed; click one for its traceback. 1 node could not run because of that.",
+        "1 node failed; click one for its traceback. 1 node not run because of that.",
         "1 attempt failed and was followed by another",
         "OSError: <reset>",
         "1 worker process came or went during the run; 1 was lost.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -12,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asyncgraph import delayed, start
 from asyncgraph.observe import Recording, Trace, trace_events
+from asyncgraph.observe.recorded import RecordedRun
 from asyncgraph.observe.result_file import _FEW
 from asyncgraph.observe.trace_events import lines_of
 from tests.observe import trace_rules
@@ -98,7 +101,7 @@ def test_failures_and_retries_are_instants(path):
     told.retrying("a-1", 1.0, 2.0, "thread 1", 1, "OSError: gone", 0.5)
     told.started("a-1", 2.5, "thread 1", attempt=2)
     told.failed("a-1", 2.5, 3.0, "thread 1", ValueError("secret"))
-    told.failed("b-1", None, 3.0, "", ValueError("secret"), behind="a-1")
+    told.not_run("b-1", 3.0, ValueError("secret"), "a-1")
     told.end(3.0, "failed", ValueError("secret"))
     shown = [(event["name"], event["ts"], event["tid"], event["args"]) for event in events_of(path, ph="i")]
     assert shown == [
@@ -232,6 +235,54 @@ async def test_leaving_an_async_block_waits_for_the_file(path):
     assert len(events_of(path, cat="thread")) == _FEW + 1
 
 
+async def test_leaving_an_async_block_waits_for_the_runs_that_go_on(path):
+    """The file has them whole; an error that leaves the block waits for none."""
+    gate = asyncio.Event()
+    run = None
+
+    async def fail():
+        nonlocal run
+        async with Trace(path):
+            run = start(delayed(gate.wait, name="wait")())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    assert not run.done()
+    async with Trace(path) as trace:
+        other = start(delayed(gate.wait, name="wait")())
+        asyncio.get_running_loop().call_soon(gate.set)
+    assert other.done()
+    assert [each.state for each in trace.recording.runs] == ["finished"]
+    assert json.loads(path.read_text())["traceEvents"]
+    await run
+
+
+async def test_a_trace_that_is_told_no_more_waits_for_nothing(path, caplog, monkeypatch):
+    """If it was dropped for a fault of ours, it will never hear that its runs are over."""
+    trace = Trace(path)
+    async with trace:
+        run = start(delayed(asyncio.sleep)(0))
+        monkeypatch.setattr(trace, "recording", Recording())
+        monkeypatch.setattr(trace.recording, "_handlers", {})
+        trace.recording.runs.append(RecordedRun(None, 1, "lost", 0.0, 0.0, None))
+        await run
+    assert "is told no more" in caplog.text
+
+
+async def test_two_that_write_one_file_notice(path, caplog):
+    """Each says in the log that it has replaced what something else has written meanwhile."""
+    path.write_text("that of yesterday")
+    first, second = Trace(path), Trace(path)
+    await delayed(abs)(1).compute(observers=[first])
+    await delayed(abs)(2).compute(observers=[first])
+    assert not caplog.records
+    await delayed(abs)(3).compute(observers=[second])
+    (record,) = caplog.records
+    said = f"the trace {path}, which something else has written meanwhile, was replaced"
+    assert record.message.startswith(said)
+
+
 def test_runs_that_end_while_a_thread_writes_are_in_the_file(path, monkeypatch):
     """The thread writes again."""
     trace, proceed = Trace(path), threading.Event()
@@ -256,6 +307,7 @@ def test_a_file_that_cannot_be_written_is_logged(path, caplog):
         told_pipeline(trace).end(103.0)
     (record,) = caplog.records
     assert record.message.startswith(f"asyncgraph could not write the trace {path}: ")
+    assert isinstance(trace.error, OSError)
     assert os.listdir(path.parent) == [path.name]
 
 

@@ -12,6 +12,7 @@ from asyncgraph.observe import (
     NodeExpanded,
     NodeFailed,
     NodeFinished,
+    NodeNotRun,
     NodeReady,
     NodeReleased,
     NodeRetrying,
@@ -26,19 +27,20 @@ from asyncgraph.observe import (
 # What may follow on what has been told of a node. A node that is told nothing more has ended.
 FOLLOWS: dict[Any, set[Any]] = {
     # NodeFinished: what had returned a node, in an earlier run that is resumed.
-    "added": {NodeReady, NodeCached, NodeFinished, NodeFailed, NodeCancelled},
+    "added": {NodeReady, NodeCached, NodeFinished, NodeFailed, NodeNotRun, NodeCancelled},
     NodeReady: {NodeStarted, NodeFailed, NodeCancelled},
     NodeStarted: {NodeFinished, NodeFailed, NodeCancelled, NodeRetrying, NodeExpanded},
     NodeRetrying: {NodeReady, NodeCancelled},
-    NodeExpanded: {NodeFinished, NodeFailed, NodeCancelled},
+    NodeExpanded: {NodeFinished, NodeFailed, NodeNotRun, NodeCancelled},
     NodeFinished: {NodeReleased},
     NodeCached: {NodeReleased},
     NodeFailed: set(),
+    NodeNotRun: set(),
     NodeCancelled: set(),
     NodeReleased: set(),
 }
 
-ENDS = (NodeFinished, NodeCached, NodeFailed, NodeCancelled, NodeReleased)
+ENDS = (NodeFinished, NodeCached, NodeFailed, NodeNotRun, NodeCancelled, NodeReleased)
 CALLS = (NodeFinished, NodeFailed, NodeCancelled, NodeRetrying, NodeExpanded)
 
 
@@ -104,7 +106,7 @@ def check_ready(event: Any, last: dict[int, Any], ended: dict[int, float]) -> No
 
 def check_released(state: str, last: dict[int, Any], outputs: set[int]) -> None:
     """In a run that has finished whole, what was not asked for is gone; of others something may be kept."""
-    if state == "finished" and not {NodeFailed, NodeCancelled}.intersection(last.values()):
+    if state == "finished" and not {NodeFailed, NodeNotRun, NodeCancelled}.intersection(last.values()):
         kept = {number for number, kind in last.items() if kind is NodeFinished} - outputs
         assert not kept, "values that nobody needs were not released"
 

@@ -11,8 +11,10 @@ import operator
 import os
 import random
 import threading
+import time
 import weakref
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +30,8 @@ from asyncgraph import (
     start,
     when,
 )
+from asyncgraph._runtime import recorder
+from asyncgraph._runtime.slices import SLICE
 from asyncgraph.errors import DependencyError, WorkerCrashedError
 from asyncgraph.observe import (
     NodeCached,
@@ -35,6 +39,7 @@ from asyncgraph.observe import (
     NodeExpanded,
     NodeFailed,
     NodeFinished,
+    NodeNotRun,
     NodeRetrying,
     NodesAdded,
     NodeStarted,
@@ -150,7 +155,7 @@ async def test_a_worker_that_dies_is_told_of() -> None:
     assert ended.reason == "ended with exit code 7"
     (failed,) = [event for event in events if isinstance(event, NodeFailed)]
     assert type(failed.error) is WorkerCrashedError
-    assert failed.behind is None
+    assert failed.root is None
 
 
 async def test_times_are_those_of_the_calls() -> None:
@@ -222,18 +227,18 @@ async def test_graphs_that_grow() -> None:
 
 
 async def test_a_failure_and_what_is_behind_it() -> None:
-    """The node that fails has the error itself; those behind it name that node, and were not begun."""
+    """The node that fails has the error itself; those behind it are told not to run, and name that node."""
     events: list[Any] = []
     bad = fetch(1) / 0
     outcomes = await compute(bad + 1, fetch(2), return_exceptions=True, observers=[events.append])
     check(events)
     assert isinstance(outcomes[0], DependencyError)
-    first, second = [event for event in events if isinstance(event, NodeFailed)]
-    assert (first.node.key, first.behind) == (bad.key, None)
-    assert first.began is not None
-    assert isinstance(first.error, ZeroDivisionError)
-    assert second.behind is not None
-    assert (second.behind.key, second.error, second.began) == (bad.key, first.error, None)
+    (failed,) = [event for event in events if isinstance(event, NodeFailed)]
+    (not_run,) = [event for event in events if isinstance(event, NodeNotRun)]
+    assert (failed.node.key, failed.root) == (bad.key, None)
+    assert failed.began is not None
+    assert isinstance(failed.error, ZeroDivisionError)
+    assert (not_run.behind.key, not_run.error) == (bad.key, failed.error)
     assert events[-1].state == "finished"
 
 
@@ -515,9 +520,9 @@ async def test_progress_by_function(executor: str) -> None:
     aio_task = asyncio.ensure_future((middle + delayed(5)).compute(observers=[seen]))
     await reached.wait()
     rows = {row.name: row for row in seen.events[0].run.progress()}
-    assert rows["fetch"] == ("fetch", 10, 0, 10, 0, 0)
-    assert rows["wait"] == ("wait", 1, 1, 0, 0, 0)
-    assert rows["add"] == ("add", 1, 0, 0, 0, 0)
+    assert rows["fetch"] == ("fetch", 10, 0, 10, 0, 0, 0)
+    assert rows["wait"] == ("wait", 1, 1, 0, 0, 0, 0)
+    assert rows["add"] == ("add", 1, 0, 0, 0, 0, 0)
     assert rows.keys() == {"fetch", "len", "wait", "add"}
     gate.set()
     await aio_task
@@ -651,10 +656,11 @@ async def test_random_graphs_tell_whole_stories(seed: int, caplog: pytest.LogCap
     for story in by_run(events).values():
         finished = sum(isinstance(event, (NodeFinished, NodeCached)) for event in story)
         failed = sum(isinstance(event, NodeFailed) for event in story)
+        not_run = sum(isinstance(event, NodeNotRun) for event in story)
         cancelled = sum(isinstance(event, NodeCancelled) for event in story)
         statistics = story[0].run.statistics()
-        assert (finished, failed, cancelled) == statistics[4:7]
-        assert finished + failed + cancelled == statistics.nodes
+        assert (finished, failed, not_run, cancelled) == statistics[4:8]
+        assert finished + failed + not_run + cancelled == statistics.nodes
 
 
 async def test_many_nodes_do_not_hold_the_loop() -> None:
@@ -678,6 +684,35 @@ async def test_many_nodes_do_not_hold_the_loop() -> None:
     counting.cancel()
     assert max(told_in_turn.values()) < 20_000
     assert sum(told_in_turn.values()) > 80_000
+
+
+async def test_slow_observers_hold_the_loop_no_longer_than_fast_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn ends when its time is up, however little has been told in it."""
+    clock = time.perf_counter()
+    turns = 0
+    told_in_turn: Counter[int] = Counter()
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    class Slow(Observer):
+        kinds = frozenset({NodeFinished})
+
+        def __call__(self, event: Any) -> None:
+            nonlocal clock
+            clock += SLICE
+            told_in_turn[turns] += 1
+
+    monkeypatch.setattr(recorder, "time", SimpleNamespace(perf_counter=lambda: clock))
+    counting = asyncio.ensure_future(count())
+    total = delayed(sum, executor="loop")([delayed(abs, executor="loop")(each) for each in range(1_000)])
+    assert await total.compute(observers=[Slow()]) == sum(range(1_000))
+    counting.cancel()
+    assert sum(told_in_turn.values()) == 1_001
+    assert max(told_in_turn.values()) <= 2
 
 
 # -- observers that do what they should not

@@ -95,7 +95,7 @@ async def test_as_many_calls_at_once_as_it_has_workers():
             while not pool.submitted:
                 await asyncio.sleep(0)
             assert len(pool.submitted) == 1
-            assert runtime.usage()[-1] == ("gpu", 1, 1, 1 if done < 2 else 0)
+            assert runtime.usage()[-1] == ("gpu", 1, 1, 1 if done < 2 else 0, 0)
             pool.do()
         assert await run == [0, 1, 2]
 

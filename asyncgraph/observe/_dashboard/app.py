@@ -60,10 +60,10 @@ def dashboard(
     its states, what runs where, worker processes, slots and failures, and is told of changes a few times a
     second. It belongs on the event loop on which the runtime is.
 
-    It hears of runs from the moment on at which it is made, which costs them nothing to speak of. What
-    happens to single nodes, which the picture and the timeline are made of, costs them some 30 microseconds a
-    node: by default it is kept of the runs that begin while somebody looks. Of other runs there is how far
-    their functions are, in numbers and in the picture, but no timeline.
+    It shows the runs that are going on when it is made and those that begin later, which costs them nothing
+    to speak of. What happens to single nodes, which the picture and the timeline are made of, costs them some
+    30 microseconds a node: by default it is kept of the runs that begin while somebody looks. Of other runs
+    there is how far their functions are, in numbers and in the picture, but no timeline.
 
     Args:
         runtime: The runtime to show. Without one it shows the runs that are given its observer:
@@ -107,6 +107,8 @@ def dashboard(
     )
     app = Dashboard(state, feed, runtime, allow_cancel=allow_cancel, hosts=checked_hosts(hosts))
     if runtime is not None:
+        for run in runtime.tell_of_ends(state):
+            state.add(run)
         runtime.add_observer(state)
     return app
 

@@ -168,6 +168,8 @@ def _state_of(row: FunctionProgress) -> int:
         state = "failed"
     elif row.running:
         state = "running"
+    elif row.not_run:
+        state = "not run"
     elif row.cancelled:
         state = "cancelled"
     elif row.finished == row.nodes:

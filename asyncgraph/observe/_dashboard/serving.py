@@ -44,7 +44,7 @@ async def serving(app: App, host: str = "127.0.0.1", port: int = 0) -> AsyncGene
     Raises:
         ImportError: uvicorn is not installed.
         OSError: The port is in use, or the host is no address of this machine.
-        TypeError: `port` is no whole number.
+        TypeError: `app` is no ASGI app, or `port` is no whole number.
         ValueError: `port` is not between 0 and 65535.
 
     Example:
@@ -55,6 +55,7 @@ async def serving(app: App, host: str = "127.0.0.1", port: int = 0) -> AsyncGene
         ...         print(url.rpartition(":")[0])
         http://127.0.0.1
     """
+    _check_app(app)
     _check_port(port)
     server = _new_server(app)
     with _listener(host, port) as listener:
@@ -64,6 +65,11 @@ async def serving(app: App, host: str = "127.0.0.1", port: int = 0) -> AsyncGene
             yield _url_of(listener)
         finally:
             await _stop(app, server, aio_task)
+
+
+def _check_app(app: object) -> None:
+    if isinstance(app, type) or not callable(app):
+        raise TypeError(f"serving() takes an ASGI app, as in serving(dashboard(runtime)), not {app!r}")
 
 
 def _check_port(port: object) -> None:

@@ -150,7 +150,11 @@ class KnownRun:
             "began": run.wall_time,
             "seconds": self._seconds,
             "outer": run.outer and [run.outer[0].id, run.outer[1]],
-            "statistics": {name: count for name, count in statistics._asdict().items() if name != "seconds"},
+            "statistics": {
+                name.replace("_", " "): count
+                for name, count in statistics._asdict().items()
+                if name != "seconds"
+            },
             "functions": [list(each) for each in run.progress()],
             "retries": self._retries,
             "has_details": self._recording is not None,
@@ -254,6 +258,11 @@ class State:
         return [{**worker, "call": calls.get(name, "")} for name, worker in self._workers.items()]
 
     # -- runs
+
+    def add(self, run: ObservedRun) -> None:
+        """A run is going on, and there are no events of its nodes."""
+        self._going_on[run.id] = KnownRun(run, has_details=False)
+        self._add_runtime(run.runtime)
 
     def _run_started(self, event: RunStarted) -> None:
         has_details = self.kinds is ALL_EVENTS

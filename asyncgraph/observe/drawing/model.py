@@ -35,7 +35,7 @@ Color = Literal["executor", "state", "duration", "order"]
 
 COLORS: tuple[str, ...] = get_args(Color)
 
-STATES = ("waiting", "ready", "running", "finished", "failed", "cancelled", "released")
+STATES = ("waiting", "ready", "running", "finished", "failed", "not run", "cancelled", "released")
 """All states, in the order in which a legend has them."""
 
 
@@ -43,7 +43,7 @@ class Mark(NamedTuple):
     """What a run has made of a node: what its box is colored by.
 
     Attributes:
-        state: "waiting", "ready", "running", "finished", "failed", "cancelled" or "released".
+        state: "waiting", "ready", "running", "finished", "failed", "not run", "cancelled" or "released".
         seconds: How long its call has taken, or has been going on; None if it was not begun.
         order: The how-manieth of the run it was to begin, from 0 on; None if it was not begun.
 

@@ -58,12 +58,16 @@ _STATES = {
     "running": Fill("#c9e1fd", "#1c7ed6"),
     "finished": Fill("#cdf0d5", "#2b9a58"),
     "failed": Fill("#ffc9c9", "#e03131"),
+    "not run": Fill("#fde2ee", "#c2628f"),
     "cancelled": Fill("#e6dcf7", "#8a5bd8"),
     "released": Fill("#e9f7ec", "#8cc79c"),
 }
 
 # What a shape of many boxes shows: the first of these that one of them is in.
-_SALIENT = ("failed", "running", "cancelled", "ready", "waiting", "finished", "released")
+_SALIENT = ("failed", "running", "not run", "cancelled", "ready", "waiting", "finished", "released")
+
+# What is shown of a shape also while nothing is known of some of its boxes.
+_TOLD = ("failed", "running", "not run", "cancelled")
 
 # From little to much.
 _DURATIONS = (Fill("#fff8e8", "#d9b96a"), Fill("#ff7a4d", "#b93c10"))
@@ -119,7 +123,7 @@ def _state_of(shape: Shape, tally: Tally) -> str:
     """The state that a shape shows; none for data that no run has told of."""
     if shape.kind == "data" and not tally.states:
         return ""
-    if tally.marked < len(shape.members) and not tally.states.keys() & {"failed", "running", "cancelled"}:
+    if tally.marked < len(shape.members) and tally.states.keys().isdisjoint(_TOLD):
         return "ready" if "ready" in tally.states else "waiting"
     return next(state for state in _SALIENT if state in tally.states)
 

@@ -49,7 +49,7 @@ def _line(view: View) -> str:
     parts = [
         f"{_counts(total)} nodes",
         f"{total.running:,} running",
-        *_troubles(total),
+        *total.troubles,
         rate(total.rate),
         left,
     ]
@@ -58,7 +58,7 @@ def _line(view: View) -> str:
 
 def _last_line(view: View) -> str:
     total = view.total
-    parts = [f"{total.nodes if total.finished == total.nodes else _counts(total)} nodes", *_troubles(total)]
+    parts = [f"{total.nodes if total.finished == total.nodes else _counts(total)} nodes", *total.troubles]
     functions = "" if total.finished == total.nodes else _functions(view)
     return f"asyncgraph: {total.name}: {state_of(view)}: {_joined(parts)}{functions}"
 
@@ -71,11 +71,6 @@ def _functions(view: View) -> str:
 
 def _counts(row: Row) -> str:
     return f"{row.finished:,}/{row.nodes:,}"
-
-
-def _troubles(row: Row) -> list[str]:
-    counts = ((row.failed, "failed"), (row.cancelled, "cancelled"))
-    return [f"{count:,} {word}" for count, word in counts if count]
 
 
 def _joined(parts: Sequence[str]) -> str:

@@ -89,13 +89,11 @@ def _left(row: Row, before: str = "") -> str:
 
 
 def _row(row: Row, indent: int, left: str, *, is_over: bool, tag: str = "td") -> str:
-    counts = ((row.failed, "failed"), (row.cancelled, "cancelled"))
     is_done = is_over or row.done == row.nodes
-    notes = [] if is_done else [f"{row.running:,} running"]
-    notes += [f"{count:,} {word}" for count, word in counts if count]
+    notes = [*([] if is_done else [f"{row.running:,} running"]), *row.troubles]
     speed = "" if is_done else rate(row.rate)
-    bar = f'<progress max="{max(row.nodes, 1)}" value="{row.finished + row.failed}"></progress>'
-    texts = (f"{row.finished + row.failed:,}/{row.nodes:,}", ", ".join(notes), speed, left)
+    bar = f'<progress max="{max(row.nodes, 1)}" value="{row.called}"></progress>'
+    texts = (f"{row.called:,}/{row.nodes:,}", ", ".join(notes), speed, left)
     name = f'<{tag} style="{_STYLE}; padding-left: {indent / 2 + 0.5}em">{escape(row.name)}</{tag}>'
     cells = "".join(f'<td style="{_STYLE}">{each}</td>' for each in (bar, *texts))
     return f"<tr>{name}{cells}</tr>"

@@ -74,10 +74,9 @@ class _Entry(NamedTuple):
         total = f"{row.nodes:,}"
         is_done = self.is_over or row.done == row.nodes
         running = "" if is_done else f"{row.running:>{digits}} running"
-        notes = (running, *(f"{count:,} {word}" for count, word in _troubles(row)))
         return {
-            "counts": f"{row.finished + row.failed:>{len(total)},}/{total}",
-            "notes": ", ".join(filter(None, notes)),
+            "counts": f"{row.called:>{len(total)},}/{total}",
+            "notes": ", ".join(filter(None, (running, *row.troubles))),
             "rate": "" if is_done else rate(row.rate),
             "left": self.left,
         }
@@ -176,10 +175,6 @@ def _rank(row: Row) -> int:
     if row.failed:
         return 1
     return 2 if row.done < row.nodes else 3
-
-
-def _troubles(row: Row) -> Iterable[tuple[int, str]]:
-    return ((count, word) for count, word in ((row.failed, "failed"), (row.cancelled, "cancelled")) if count)
 
 
 # -- what is on a line

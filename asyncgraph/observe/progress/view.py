@@ -24,14 +24,26 @@ class Row(NamedTuple):
     running: int
     finished: int
     failed: int
+    not_run: int
     cancelled: int
     rate: float = 0.0
     left: float | None = None
 
     @property
+    def called(self) -> int:
+        """How many have been called, and are over."""
+        return self.finished + self.failed
+
+    @property
+    def troubles(self) -> list[str]:
+        """How many have no value, and never will, in words."""
+        counts = ((self.failed, "failed"), (self.not_run, "not run"), (self.cancelled, "cancelled"))
+        return [f"{count:,} {word}" for count, word in counts if count]
+
+    @property
     def done(self) -> int:
         """How many nothing more will come of."""
-        return self.finished + self.failed + self.cancelled
+        return self.called + self.not_run + self.cancelled
 
     @property
     def is_active(self) -> bool:
@@ -84,5 +96,5 @@ class Display(Protocol):
 
 def summed(name: str, rows: Sequence[Row]) -> Row:
     """Several functions as one row; how long they will take together is not known."""
-    counts = [sum(each) for each in zip(*(row[1:6] for row in rows), strict=True)] or [0] * 5
+    counts = [sum(each) for each in zip(*(row[1:7] for row in rows), strict=True)] or [0] * 6
     return Row(name, *counts)

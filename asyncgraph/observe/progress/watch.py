@@ -74,9 +74,15 @@ class Watch:
         return functools.partial(self._take, self.run.progress())
 
     def _take_counts(self, counts: Statistics, now: float) -> None:
-        total = Row(
-            self._name, counts.nodes, counts.running, counts.finished, counts.failed, counts.cancelled
+        columns = (
+            counts.nodes,
+            counts.running,
+            counts.finished,
+            counts.failed,
+            counts.not_run,
+            counts.cancelled,
         )
+        total = Row(self._name, *columns)
         self._total = _paced(total, self._pace, now)
 
     def _take(self, found: Sequence[FunctionProgress], now: float) -> None:

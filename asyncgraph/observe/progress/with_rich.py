@@ -80,12 +80,16 @@ class Rich:
         return table
 
     def _add(self, table: Table, view: View, row: Row, indent: int, left: str) -> None:
-        done = row.finished + row.failed
         done_style, all_style = ("red", "red") if row.failed else ("bar.complete", "bar.finished")
         table.add_row(
             self._name(view, row, indent),
-            Bar(total=max(row.nodes, 1), completed=done, complete_style=done_style, finished_style=all_style),
-            Text(f"{done:,}/{row.nodes:,}", justify="right"),
+            Bar(
+                total=max(row.nodes, 1),
+                completed=row.called,
+                complete_style=done_style,
+                finished_style=all_style,
+            ),
+            Text(f"{row.called:,}/{row.nodes:,}", justify="right"),
             _notes(row, is_over=view.is_over),
             Text("" if view.is_over or row.done == row.nodes else rate(row.rate), style="cyan"),
             Text(left, style="dim"),
@@ -115,6 +119,7 @@ def _notes(row: Row, *, is_over: bool) -> Text:
     is_done = is_over or row.done == row.nodes
     parts = [] if is_done else [(f"{row.running:,} running", "")]
     parts += [(f"{row.failed:,} failed", "red")] if row.failed else []
+    parts += [(f"{row.not_run:,} not run", "yellow")] if row.not_run else []
     parts += [(f"{row.cancelled:,} cancelled", "yellow")] if row.cancelled else []
     return Text(", ").join(Text(text, style=style) for text, style in parts)
 

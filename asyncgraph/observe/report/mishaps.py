@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from asyncgraph.observe.recorded import FAILED, NOT_RUN
 from asyncgraph.observe.report.html import Cell, code, number, section, table, text
 from asyncgraph.observe.report.study import Study
 from asyncgraph.observe.report.words import count_of, duration
@@ -64,8 +65,9 @@ def failures(study: Study) -> str:
             f"<details open><summary><b>{text(error.type)}</b>: {text(error.message)}</summary>"
             f"<pre>{text(error.traceback)}</pre></details>"
         )
-    behind = f" {count_of(len(run.behind), 'node')} could not run because of that." if run.behind else ""
-    explanation = f"{count_of(len(run.failures), 'node')} failed; click one for its traceback.{behind}"
+    failed, not_run = run.states.count(FAILED), run.states.count(NOT_RUN)
+    behind = f" {count_of(not_run, 'node')} not run because of that." if not_run else ""
+    explanation = f"{count_of(failed, 'node')} failed; click one for its traceback.{behind}"
     return section("Failures", explanation, *rows, name="failures")
 
 

@@ -32,15 +32,18 @@ class Report(ResultFile):
     While a run goes on, a heartbeat of 10 ms on its loop notices when that does not answer. The page is
     written when a run is over, with the last twenty runs that were seen, and takes the place of the former
     one at once. What is about more than a hundred nodes is written by a thread, some 50 us a node, and the
-    loop goes on meanwhile: the file is there when the `with` block has been left, which waits for it (and
-    `async with` does so without holding up the loop), or after `wait()`. A program does not end before.
+    loop goes on meanwhile: the file is there when the `with` block has been left, which waits for it, or
+    after `wait()`. `async with` waits without holding up the loop, and for the runs of the block that still
+    go on, too. A program does not end before.
 
-    A file that cannot be written is an error in the log ("asyncgraph"), and nothing happens to the run.
+    A file that cannot be written is an error in the log ("asyncgraph") and in `error`, and nothing happens to
+    the run. If something else has written it meanwhile, perhaps another report, a warning says that it was
+    replaced.
 
     Args:
-        path: The file. Its folder must be there. most: Keep so many nodes at most (see `Recording`): a node
-        takes about 90 bytes until then, and some 40
-            bytes of the file. The page says how many were not kept.
+        path: The file. Its folder must be there.
+        most: Keep so many nodes at most (see `Recording`): a node takes about 90 bytes until then, and some
+            40 bytes of the file. The page says how many were not kept.
 
     Raises:
         OSError: The folder is not there, or nothing can be written there.

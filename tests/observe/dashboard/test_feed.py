@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import threading
 
 import pytest
 
@@ -63,8 +64,42 @@ async def test_the_first_message_says_everything(app, runtime):
         ("thread", 0),
         ("process", 0),
     ]
-    assert (run["state"], run["functions"]) == ("finished", [["step", 2, 0, 2, 0, 0]])
+    assert (run["state"], run["functions"]) == ("finished", [["step", 2, 0, 2, 0, 0, 0]])
     assert run["statistics"]["finished"] == 2
+
+
+@pytest.mark.parametrize("details", ["watched", "always"])
+async def test_runs_that_have_begun_before_are_shown(details):
+    """Also when nobody observes them: how far they are, and how they end; without a timeline."""
+    gate = asyncio.Event()
+    async with Runtime() as runtime:
+        run = runtime.start(delayed(gate.wait, name="wait")())
+        app = dashboard(runtime, interval=1e6, details=details)
+        shown = app._feed._state.runs()
+        assert [(known.run.name[:5], known.state, known.timeline) for known in shown] == [
+            ("wait-", "running", None)
+        ]
+        assert shown[0].row(show_values=False)["statistics"]["nodes"] == 1
+        gate.set()
+        assert await run
+    assert (shown[0].state, shown[0].row(show_values=False)["statistics"]["finished"]) == ("finished", 1)
+
+
+async def test_nodes_that_are_held_back_are_told_apart(app, runtime):
+    """From those that wait for a slot: what only produces waits for those that it feeds."""
+    gate = threading.Event()
+    use = delayed(lambda number: gate.wait(), name="use")
+    run = runtime.start([use(step(number)) for number in range(2_000)])
+    state = app._feed._state
+    try:
+        await until(lambda: state.overview()["usage"][0][0][4] > 0)
+        (_, used, capacity, _, held_back), *_ = state.overview()["usage"][0]
+        assert used < capacity
+        assert 0 < held_back <= run.statistics().ready
+    finally:
+        gate.set()
+        await run
+    assert [each[4] for each in state.overview()["usage"][0]] == [0, 0, 0]
 
 
 async def test_then_only_what_has_changed_is_told(app, runtime):

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 NASTY = "<img src=x onerror='window.hasRun = true'>"
 
 # What a run shows: how many shapes are in this state, and whether so many are.
-SHAPES = "document.querySelectorAll('#picture [data-shape][data-state={}]').length === {}"
+SHAPES = "document.querySelectorAll('#picture [data-shape][data-state=\"{}\"]').length === {}"
 TEXT = "document.querySelector({!r})?.textContent"
 
 
@@ -177,6 +177,27 @@ async def test_no_cancelling_by_default(opened):
     assert await page.run("return getComputedStyle(document.querySelector('#cancel')).display") == "none"
     gates.open("total")
     await run
+
+
+async def test_what_was_not_run_is_told_apart_from_what_has_failed(opened):
+    """In the figures, in the table, in the bars and in the picture."""
+    page = await opened()
+    gates = Gates()
+    node = gates.node("save", gates.node("parse", gates.node("fetch"), fails=True))
+    for name in ("fetch", "parse"):
+        gates.open(name)
+    with pytest.raises(ValueError, match="onerror"):
+        await page.runtime.compute(node)
+    await page.until_text("#state", "failed")
+    await page.until_shapes(**{"finished": 1, "failed": 1, "not run": 1})
+    assert await page.text("#chips") == "3 nodes1 finished1 failed1 not run"
+    assert [await page.text(f"#functions tr:nth-child(3) td:nth-child({each})") for each in (1, 6, 7)] == [
+        "save",
+        "0",
+        "1",
+    ]
+    bar = "document.querySelector('#functions tr:nth-child(3) .not-run')"
+    assert await page.run(f"return {bar}.style.width") == "100%"
 
 
 @pytest.mark.parametrize("show_values", [False, True])

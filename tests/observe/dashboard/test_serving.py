@@ -11,6 +11,7 @@ import urllib.request
 import pytest
 import uvicorn
 
+from asyncgraph import Runtime
 from asyncgraph.observe import dashboard, serving
 from asyncgraph.observe._dashboard.serving import server_is_stopping
 from tests.observe.dashboard.asgi import PATIENCE
@@ -119,6 +120,14 @@ async def test_wrong_ports(port, error):
         async with serving(dashboard(), port=port):
             pass
     assert str(caught.value) == str(error)
+
+
+@pytest.mark.parametrize("app", [5, None, "dashboard", Runtime, Runtime()], ids=repr)
+async def test_what_is_no_app(app):
+    """It is refused, with what would be right."""
+    with pytest.raises(TypeError, match=r"takes an ASGI app, as in serving\(dashboard\(runtime\)\), not "):
+        async with serving(app):
+            pass
 
 
 async def test_without_uvicorn(monkeypatch):

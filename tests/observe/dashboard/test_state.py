@@ -21,14 +21,14 @@ class ToldRuntime:
 
     def usage(self):
         """Return the slots of one executor."""
-        return [Usage("loop", 1, 256, 0)]
+        return [Usage("loop", 1, 256, 0, 0)]
 
 
 def told(state, **options):
     """Return what tells a state of a run."""
     telling = Telling(state, runtime=ToldRuntime(), **options)
-    telling.run.statistics = lambda: Statistics(3, 0, 0, 0, 2, 1, 0, 1.5)
-    telling.run.progress = lambda: [FunctionProgress("fetch", 3, 0, 2, 1, 0)]
+    telling.run.statistics = lambda: Statistics(3, 0, 0, 0, 2, 1, 0, 0, 1.5)
+    telling.run.progress = lambda: [FunctionProgress("fetch", 3, 0, 2, 1, 0, 0)]
     return telling
 
 
@@ -58,7 +58,7 @@ async def test_runs_that_nobody_looks_at_have_no_record():
     assert len(watched.recorded) == 1
     assert unwatched.recorded is unwatched.timeline is None
     rows = [run.row(show_values=False) for run in (watched, unwatched)]
-    assert [row["functions"] for row in rows] == [[["abs", 1, 0, 1, 0, 0]]] * 2
+    assert [row["functions"] for row in rows] == [[["abs", 1, 0, 1, 0, 0, 0]]] * 2
     assert [row["has_details"] for row in rows] == [True, False]
 
 
@@ -79,7 +79,7 @@ def test_functions_of_large_runs_that_nobody_looked_at_are_not_counted(nodes, co
     state = State(keep=3, details="watched")
     telling = told(state).begin()
     asked = []
-    telling.run.statistics = lambda: Statistics(nodes, 0, 0, 0, nodes, 0, 0, 1.0)
+    telling.run.statistics = lambda: Statistics(nodes, 0, 0, 0, nodes, 0, 0, 0, 1.0)
     telling.run.progress = lambda: asked.append(1) or []
     telling.end(1.0)
     assert len(asked) == counts
@@ -93,7 +93,7 @@ def test_nodes_of_runs_that_are_over_are_forgotten(state, monkeypatch):
     newest, second, oldest = state.runs()
     assert newest.node_count() == second.node_count() == 2
     assert oldest.recorded is None
-    assert oldest.row(show_values=False)["functions"] == [["fetch", 3, 0, 2, 1, 0]]
+    assert oldest.row(show_values=False)["functions"] == [["fetch", 3, 0, 2, 1, 0, 0]]
 
 
 def test_many_runs_that_go_on_are_counted(state):
@@ -122,7 +122,7 @@ def test_a_row(state):
     telling.retrying("fetch-1", 0.1, 0.2, "loop", 1, "OSError: a secret", 0.1)
     telling.started("fetch-1", 0.3, "loop", 2)
     telling.failed("fetch-1", 0.3, 0.4, "loop", OSError("a secret"))
-    telling.failed("fetch-2", None, 0.4, "", OSError("a secret"), behind="fetch-1")
+    telling.not_run("fetch-2", 0.4, OSError("a secret"), "fetch-1")
     telling.end(1.5, "failed", OSError("a secret"))
     row = state.run_of(telling.run.id).row(show_values=False)
     assert row["outer"] == [outer.run.id, "page-1"]
@@ -171,7 +171,7 @@ def test_runtimes(state):
     assert len(state.runtimes()) == 2
     telling.run.runtime.is_closed = True
     assert len(state.runtimes()) == 1
-    assert state.overview()["usage"] == [[["loop", 1, 256, 0]]]
+    assert state.overview()["usage"] == [[["loop", 1, 256, 0, 0]]]
 
 
 # -- the timeline

@@ -4,7 +4,10 @@
 import { Picture } from "./picture.js";
 import { Timeline } from "./timeline.js";
 
-const STATES = ["waiting", "ready", "running", "finished", "failed", "cancelled"];
+const STATES = ["waiting", "ready", "running", "finished", "failed", "not run", "cancelled"];
+// What a bar is made of, from left to right.
+const PARTS = ["finished", "running", "failed", "not run", "cancelled"];
+const classOf = (state) => state.replace(" ", "-");
 const known = { overview: null, runs: new Map(), selected: null, skew: 0 };
 const $ = (id) => document.getElementById(id);
 const picture = new Picture($("picture"), $("no-picture"), $("zoom"));
@@ -48,8 +51,8 @@ function keep(parent, keys, make) {
 }
 
 function progressBar() {
-  return element("div", { className: "bar" }, ...["finished", "running", "failed", "cancelled"].map(
-    (state) => element("span", { className: state }),
+  return element("div", { className: "bar" }, ...PARTS.map(
+    (state) => element("span", { className: classOf(state) }),
   ));
 }
 
@@ -101,12 +104,14 @@ function makeSlot(key) {
     element("span", { className: "number" }), element("span", { className: "quiet", hidden: true }));
 }
 
-function showSlot(child, [, , used, capacity, waiting]) {
+function showSlot(child, [, , used, capacity, waiting, heldBack]) {
   const [, bar, number, queue] = child.children;
   bar.firstChild.style.width = `${Math.min(100, (100 * used) / Math.max(1, capacity))}%`;
   setText(number, `${used} of ${capacity}`);
-  queue.hidden = !waiting;
-  setText(queue, `${waiting} ${waiting === 1 ? "run waits" : "runs wait"} for a slot`);
+  const waits = waiting && `${waiting} ${waiting === 1 ? "run waits" : "runs wait"} for a slot`;
+  const held = heldBack && `${heldBack} ${heldBack === 1 ? "node is" : "nodes are"} held back`;
+  queue.hidden = !(waits || held);
+  setText(queue, [waits, held].filter(Boolean).join(", "));
 }
 
 function makeWorker(name) {
@@ -126,8 +131,7 @@ function showRuns(ids) {
     setText(name, run.name);
     name.title = run.name;
     setText(time, duration(secondsOf(run)));
-    const { nodes, running, finished, failed, cancelled } = run.statistics;
-    fill(bar, nodes, [finished, running, failed, cancelled]);
+    fill(bar, run.statistics.nodes, PARTS.map((state) => run.statistics[state]));
   });
 }
 
@@ -152,8 +156,7 @@ function showRun() {
   setText($("state"), run.state);
   $("state").dataset.state = run.state;
   $("cancel").hidden = !(known.overview.allow_cancel && run.state === "running");
-  const { nodes, waiting, ready, running, finished, failed, cancelled } = run.statistics;
-  const chips = Object.entries({ nodes, waiting, ready, running, finished, failed, cancelled,
+  const chips = Object.entries({ ...run.statistics,
     retries: run.retries, "begun in": run.outer ? `run ${run.outer[0]}, ${run.outer[1]}` : 0 });
   const shown = chips.filter(([name, value]) => value || name === "nodes" || name === "finished");
   keep($("chips"), shown.map(([name]) => name), (name) => element("span", {}, element("b"), ` ${name}`)).forEach(
@@ -171,12 +174,13 @@ function showFunctions(run) {
   // Columns that say nothing are left out.
   const table = $("functions").parentElement;
   table.classList.toggle("none-failed", run.functions.every((row) => !row[4]));
-  table.classList.toggle("none-cancelled", run.functions.every((row) => !row[5]));
+  table.classList.toggle("none-not-run", run.functions.every((row) => !row[5]));
+  table.classList.toggle("none-cancelled", run.functions.every((row) => !row[6]));
   keep($("functions"), names, makeFunction).forEach((row, index) => {
-    const [, total, running, finished, failed, cancelled] = run.functions[index];
+    const [, total, running, finished, failed, notRun, cancelled] = run.functions[index];
     row.querySelector(".swatch").style.background = run.has_details ? `var(${Timeline.hueOf(index)})` : "none";
-    fill(row.children[1].firstChild, total, [finished, running, failed, cancelled]);
-    [total, running, finished, failed, cancelled].forEach((count, column) => {
+    fill(row.children[1].firstChild, total, [finished, running, failed, notRun, cancelled]);
+    [total, running, finished, failed, notRun, cancelled].forEach((count, column) => {
       const cell = row.children[column + 2];
       setText(cell, String(count));
       cell.className = count ? "" : "none";
@@ -187,7 +191,7 @@ function showFunctions(run) {
 function makeFunction(name) {
   const swatch = element("span", { className: "swatch" });
   return element("tr", {}, element("td", {}, swatch, name), element("td", {}, progressBar()),
-    ...Array.from({ length: 5 }, () => element("td")));
+    ...Array.from({ length: 6 }, () => element("td")));
 }
 
 function showFailures(run) {
@@ -200,7 +204,7 @@ function showFailures(run) {
   }));
   const more = statistics.failed - failures.length;
   if (failures.length && more > 0) {
-    const text = `${more} more: nodes that need one of these, or that failed later`;
+    const text = `${more} more`;
     $("failures").append(element("li", { className: "quiet", textContent: text }));
   }
 }
@@ -296,7 +300,7 @@ async function cancel() {
 $("cancel").addEventListener("click", cancel);
 $("follow").addEventListener("change", () => known.overview && choose());
 $("legend").append(...STATES.map((state) => element("span", {},
-  element("span", { className: `swatch ${state}` }), state)));
+  element("span", { className: `swatch ${classOf(state)}` }), state)));
 const wanted = /^#run-(\d+)$/.exec(location.hash);
 if (wanted) {
   known.selected = Number(wanted[1]);

@@ -1,15 +1,16 @@
 // The picture of the graph: fetched when it was drawn anew, painted here as the states of its nodes change.
 
-const STATES = ["waiting", "ready", "running", "finished", "failed", "cancelled"];
+const STATES = ["waiting", "ready", "running", "finished", "failed", "not run", "cancelled"];
 
 // Inside and around a shape: as the drawing has them, on light and on dark.
 const COLORS = {
   waiting: ["#f1f3f5", "#adb5bd"], ready: ["#fff3bf", "#d9a400"], running: ["#c9e1fd", "#1c7ed6"],
-  finished: ["#cdf0d5", "#2b9a58"], failed: ["#ffc9c9", "#e03131"], cancelled: ["#e6dcf7", "#8a5bd8"],
+  finished: ["#cdf0d5", "#2b9a58"], failed: ["#ffc9c9", "#e03131"],
+  "not run": ["#fde2ee", "#c2628f"], cancelled: ["#e6dcf7", "#8a5bd8"],
 };
 
 // Of many nodes that are drawn as one shape: the first of these that one of them is in.
-const SALIENT = [4, 2, 5, 1, 0, 3];
+const SALIENT = [4, 2, 5, 6, 1, 0, 3];
 const stateOf = (counts) => STATES[SALIENT.find((state) => counts[state]) ?? 0];
 
 const inWords = (counts) => STATES.map((state, index) => counts[index] && `${counts[index]} ${state}`)
