@@ -577,6 +577,15 @@ def test_random_graphs(data):
             assert type(result) in (DependencyError, Broken)
 
 
+async def test_a_task_that_is_another_call_by_now_goes_ahead_of_nothing_that_it_needs():
+    """What counted for the call that it was before does not count for the one that this has returned."""
+    shape: list[list[int]] = [[], [], [1, 0], [2], [3], [4]]
+    kinds = ["short", "inline", "returning a node", "returning a node", "short", "short"]
+    async with Runtime(threads=2):
+        value, _ = await compute(build(shape, kinds)[-1], INLINE)
+    assert value == naive(shape, kinds)[-1]
+
+
 @pytest.mark.parametrize("seed", range(10))
 async def test_larger_random_graphs(seed):
     """The same for graphs of a few hundred nodes, so that the window is filled many times."""
