@@ -325,6 +325,10 @@ class Threads:
 
     def _begin_alone(self) -> bool:
         """Give the first ready task a thread for itself; False if there is no slot for it."""
+        if self._window is not None:
+            # Else these calls would take slot after slot, and their results pile up: the short calls that use
+            # them are in the window.
+            self._send_hands(self._window)
         if not self._claim():
             return False
         owner = self._owner
