@@ -18,7 +18,8 @@ class Lookahead:
     """What can be taken ahead into one place.
 
     The unfinished dependencies of a task that this gives are all in the place. That the last one elsewhere
-    has finished since is not noticed: such a task becomes ready in its time.
+    has finished since is not noticed: such a task becomes ready in its time. When a task is to wait for other
+    tasks than it did, this is of no use any more.
 
     Args:
         scheduler: The state of the run; it is only read.

@@ -153,6 +153,8 @@ class Threads:
 
     def take_back(self) -> None:
         """Take all back that has not begun, so that the scheduler knows of everything that has."""
+        # It counts what tasks wait for, which may be about to change.
+        self._lookahead = None
         if not self._jobs:
             return
         assert self._window is not None
@@ -164,7 +166,6 @@ class Threads:
                 self._owner.scheduler.untake(job.task)
                 self._remove(job)
                 job.cells = ()
-        self._lookahead = None
         if self._late:
             self._owner.loop.call_soon(self._called)
 
@@ -324,6 +325,10 @@ class Threads:
 
     def _begin_alone(self) -> bool:
         """Give the first ready task a thread for itself; False if there is no slot for it."""
+        if self._window is not None:
+            # Else these calls would take slot after slot, and their results pile up: the short calls that use
+            # them are in the window.
+            self._send_hands(self._window)
         if not self._claim():
             return False
         owner = self._owner

@@ -109,6 +109,32 @@ async def test_two_slow_ones_do_not_share_a_thread():
         assert (await compute([call(number) for number in range(20)], INLINE))[0] == list(range(20))
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+async def test_long_calls_leave_a_thread_to_the_window(threads):
+    """What uses the result of a long call is not left behind by further long calls, whose results pile up."""
+    gates = [threading.Event() for _ in range(20)]
+    used = threading.Semaphore(0)
+
+    def make(number: int) -> int:
+        assert gates[number].wait(SECONDS)
+        return number
+
+    def use(total: int, number: int) -> int:
+        used.release()
+        return total + number
+
+    make_, use_ = long(delayed(make, executor="thread")), short(delayed(use, executor="thread"))
+    total = 0
+    for number in range(20):
+        total = use_(total, make_(number))
+    async with Runtime(threads=threads):
+        going = begin([total, INLINE])
+        for gate in gates:  # what was begun after it waits at the next
+            gate.set()
+            assert await asyncio.to_thread(used.acquire, timeout=SECONDS)
+        assert await going == [sum(range(20)), 2]
+
+
 @pytest.mark.parametrize("where", [0, 5, 19])
 async def test_a_failure_in_the_window(where):
     """It is that node's alone; with `return_exceptions` what is beside it in the window still runs."""
@@ -575,6 +601,15 @@ def test_random_graphs(data):
             assert type(result) is Broken
         else:
             assert type(result) in (DependencyError, Broken)
+
+
+async def test_a_task_that_is_another_call_by_now_goes_ahead_of_nothing_that_it_needs():
+    """What counted for the call that it was before does not count for the one that this has returned."""
+    shape: list[list[int]] = [[], [], [1, 0], [2], [3], [4]]
+    kinds = ["short", "inline", "returning a node", "returning a node", "short", "short"]
+    async with Runtime(threads=2):
+        value, _ = await compute(build(shape, kinds)[-1], INLINE)
+    assert value == naive(shape, kinds)[-1]
 
 
 @pytest.mark.parametrize("seed", range(10))
