@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any, Literal, overload
@@ -14,6 +15,10 @@ from asyncgraph.dask.translation import Translation
 __all__ = ["from_dask", "is_collection", "nodes_of"]
 
 _EXECUTORS = ("thread", "process")
+
+# Held while Dask optimizes. Its expressions have cached properties, each of which has one lock for all
+# expressions in Python 3.11: two threads that optimize at once can wait for each other for ever.
+optimizing = threading.RLock()
 
 
 @overload
@@ -72,6 +77,14 @@ def is_collection(value: Any) -> bool:
 
 def nodes_of(collections: Sequence[Any], executor: str, frame: FrameType) -> list[Delayed[Any]]:
     """A node for each of these collections, which share tasks, written at `frame`."""
+    with optimizing:
+        graph, keys = _optimized(collections)
+    translation = Translation(graph, executor=executor, code=frame.f_code, lasti=frame.f_lasti)
+    return translation.nodes(keys)
+
+
+def _optimized(collections: Sequence[Any]) -> tuple[dict[Any, Any], list[Any]]:
+    """The tasks of the collections, and the key of each collection's value."""
     from dask._expr import FinalizeCompute, HLGExpr, _ExprSequence
     from dask._task_spec import convert_legacy_graph
     from dask.base import collections_to_expr
@@ -90,7 +103,4 @@ def nodes_of(collections: Sequence[Any], executor: str, frame: FrameType) -> lis
         together = FinalizeCompute(_ExprSequence(*[expressions[at] for at in numbers])).optimize()
         keys.update(zip(numbers, flatten(together.__dask_keys__()), strict=True))
         graph.update(together.__dask_graph__())
-    translation = Translation(
-        convert_legacy_graph(graph), executor=executor, code=frame.f_code, lasti=frame.f_lasti
-    )
-    return translation.nodes(keys[at] for at in range(len(collections)))
+    return convert_legacy_graph(graph), [keys[at] for at in range(len(collections))]

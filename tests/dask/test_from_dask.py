@@ -15,9 +15,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from dask._task_spec import Alias, DataNode, Dict, List, Task, TaskRef
+from dask.delayed import Delayed
 
-from asyncgraph import compute, start
+from asyncgraph import compute, run, start
 from asyncgraph.dask import from_dask
+from asyncgraph.dask.collections import optimizing
 from asyncgraph.dask.evaluation import fused, run_fused
 from asyncgraph.dask.translation import Translation
 from asyncgraph.errors import CycleError, MissingKeyError, SerializationError
@@ -248,3 +250,21 @@ async def test_a_long_chain_needs_no_recursion():
     graph |= {n: Task(n, operator.add, TaskRef(n - 1), 1) for n in range(1, 20_000)}
     (node,) = Translation(graph).nodes([19_999])
     assert await node == 19_999
+
+
+def test_dask_optimizes_in_one_thread_at_a_time():
+    """While it does, another thread cannot begin to: in Python 3.11 they could wait for each other."""
+    others = []
+
+    class Watched(Delayed):
+        """A delayed value that another thread looks at while it is optimized."""
+
+        @staticmethod
+        def __dask_optimize__(graph, keys, **options):
+            looking = threading.Thread(target=lambda: others.append(optimizing.acquire(blocking=False)))
+            looking.start()
+            looking.join()
+            return graph
+
+    assert run(from_dask(Watched("key", {"key": 5}))) == 5
+    assert others == [False]

@@ -123,10 +123,11 @@ def test_service():
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
 def test_an_example_is_short_and_tested(path: Path):
-    """An example has less than 60 lines, and a test; the demo may have more."""
+    """An example has less than 60 lines, and a test; two that are whole programs may have more."""
     tests = "".join(file.read_text() for file in Path(__file__).parent.glob("test_*.py"))
     assert f'"{path.name}"' in tests
-    assert len(path.read_text().splitlines()) < (250 if path.name == "demo.py" else 60)
+    programs = {"demo.py", "dataframe_in_a_service.py"}
+    assert len(path.read_text().splitlines()) < (250 if path.name in programs else 60)
 
 
 def test_on_a_cluster():
@@ -140,3 +141,21 @@ def test_on_a_cluster():
     assert (equal, where) == ("equal: True", "in its workers: True")
     assert error == "ZeroDivisionError"
     assert re.match(r"asyncgraph: node summary-\d+ \(summary\) failed, process executor", note)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it limits its own memory, as only Linux does")
+def test_dataframe_in_a_service():
+    """Requests are answered from data larger than the limit; equal ones share, one that leaves stops."""
+    # Not in development mode, in which memory has margins.
+    words = [sys.executable, "-W", "error", str(EXAMPLES / "dataframe_in_a_service.py")]
+    lines = output_of(*words, "--data", "180", "--limit", "160").splitlines()
+    assert lines[0] == "six requests, three for each of two questions:"
+    whole = r"  (/mean-price/shop|/top-items/5)-1 finished: (\d+) of \2 nodes, [\d.]+ s"
+    assert {re.fullmatch(whole, line)[1] for line in lines[1:3]} == {"/mean-price/shop", "/top-items/5"}
+    assert re.fullmatch(r"/health was answered \d+ times meanwhile, in \d+ ms at most", lines[3])
+    stopped = re.fullmatch(r"  /mean-price/item-1 cancelled: (\d+) of (\d+) nodes, [\d.]+ s", lines[5])
+    assert int(stopped[1]) < int(stopped[2])
+    assert lines[6] == "all answers are those of plain Dask"
+    peak = re.fullmatch(r"180 MB of data; (\d+) MB in memory at most, beside \d+ MB of libraries", lines[7])
+    assert int(peak[1]) < 160
+    assert len(lines) == 8
