@@ -25,7 +25,7 @@ def cluster(workers: int = WORKERS) -> Iterator[tuple[str, subprocess.Popen[str]
         # A call is begun once more after its worker has died, and not three times, which takes long.
         "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
         "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "False",
-        # A local cluster gives a worker up for good that is not back within 15 seconds of its death or a restart,
+        # A local cluster gives a worker up for good that is not back 15 seconds after its death or a restart,
         # which on a busy machine none may be: what comes later would wait for ever.
         "DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "1 hour",
     }
