@@ -131,16 +131,18 @@ def test_an_example_is_short_and_tested(path: Path):
 
 
 def test_on_a_cluster():
-    """One graph gives the same here and on a cluster, where its calls ran; an error is the user's own."""
+    """One graph gives the same here, half and whole on a cluster; an error is the user's own."""
     # Not in development mode: in a loop in debug mode, a cluster takes long to begin.
-    here, there, equal, where, error, note, *_ = output_of(
-        sys.executable, "-W", "error", str(EXAMPLES / "on_a_cluster.py")
-    ).splitlines()
+    here, *there = output_of(sys.executable, "-W", "error", str(EXAMPLES / "on_a_cluster.py")).splitlines()
     words = "[('it', 2), ('was', 2)], 3.64 letters a word"
-    assert (here, there) == (f"here:           {words}", f"on the cluster: {words}")
-    assert (equal, where) == ("equal: True", "in its workers: True")
-    assert error == "ZeroDivisionError"
-    assert re.match(r"asyncgraph: node summary-\d+ \(summary\) failed, process executor", note)
+    assert here == f"here:   {words}"
+    ways = [("hybrid: ", False, "process"), ("whole:  ", True, "dask")]
+    for (name, is_all, executor), lines in zip(ways, (there[:5], there[5:]), strict=True):
+        value, equal, error, note, _ = lines
+        assert value == name + words
+        assert equal == f"        equal: True, all of it on the cluster: {is_all}"
+        assert error == "ZeroDivisionError"
+        assert re.match(rf"asyncgraph: node summary-\d+ \(summary\) failed, {executor} executor", note)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it limits its own memory, as only Linux does")
