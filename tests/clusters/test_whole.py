@@ -15,12 +15,16 @@ from typing import Any
 
 import pytest
 from distributed import Client
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from asyncgraph import Input, Retry, Runtime, as_completed, compile, compute, delayed, start, when
 from asyncgraph._graph import node as nodes
 from asyncgraph.dask import DaskRuntime
 from asyncgraph.errors import DependencyError, GraphError
-from asyncgraph.observe import NodeFinished, NodeRetrying, NodeStarted, Report
+from asyncgraph.observe import NodeFinished, NodeRetrying, NodeStarted, OpenTelemetry, Report
+from tests.clusters.test_executor import span_there
 from tests.runtime import stories
 
 user: ContextVar[str] = ContextVar("user", default="nobody")
@@ -369,6 +373,24 @@ async def test_what_is_told(runtime):
     calls = [event for event in events if isinstance(event, NodeFinished) and event.node.kind == "function"]
     assert {event.worker for event in calls if event.worker} <= {"worker 0", "worker 1"}
     assert {event.node.executor for event in events if isinstance(event, NodeStarted)} == {"dask"}
+
+
+async def test_what_is_put_around_calls_goes_with_them(runtime):
+    """Each call has its own, functions and coroutines alike: spans on workers are below their nodes."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    one = delayed(span_there, name="one")()
+    with OpenTelemetry(tracer_provider=provider):
+        seen = await compute(spans_later(one), one, runtime=runtime)
+    spans = {span.name: span for span in exporter.get_finished_spans()}
+    assert [parent for _, parent in seen] == [spans[name].context.span_id for name in ("spans_later", "one")]
+    assert {trace for trace, _ in seen} == {spans["asyncgraph run"].context.trace_id}
+
+
+@delayed
+async def spans_later(*_: Any) -> tuple[int, int]:
+    await asyncio.sleep(0)
+    return span_there()
 
 
 async def test_a_report(runtime, tmp_path):

@@ -24,7 +24,7 @@ from asyncgraph.errors import (
     SerializationError,
     WorkerCrashedError,
 )
-from asyncgraph.observe import NodeFailed
+from asyncgraph.observe import NodeFailed, NodeStarted
 from tests.clusters.cluster import cluster
 from tests.clusters.conftest import nothing_is_left
 from tests.clusters.gates import Gate
@@ -208,9 +208,15 @@ async def test_a_function_that_takes_too_long(runtime, client, began, gate):
 
 async def test_waiting_for_a_worker_is_not_counted(runtime, client, began, gate):
     """The time of a call runs from when its worker says that it begins, and not before."""
-    run = start([wait.options(timeout=60)(began, gate, number) for number in range(3)], runtime=runtime)
-    await began.opened()
-    await began.opened()
+    started = asyncio.Semaphore(0)
+    run = start(
+        [wait.options(timeout=60)(began, gate, number) for number in range(3)],
+        runtime=runtime,
+        observers=[lambda event: started.release() if isinstance(event, NodeStarted) else None],
+    )
+    for _ in range(2):
+        await began.opened()
+        await started.acquire()
     timers = [call.timer for call in run._execution.parts.named._calls.values()]
     assert sum(timer is not None for timer in timers) == 2
     gate.open(3)
