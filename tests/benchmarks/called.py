@@ -70,6 +70,11 @@ def some_arrays(count: int, size: int) -> list[Any]:
     return [some_array(size) for _ in range(count)]
 
 
+def changed(array: Any) -> Any:
+    """Another array, each item one more."""
+    return array + 1
+
+
 def total(arrays: list[Any]) -> float:
     """The sum of all items of all arrays."""
     return float(sum(each.sum() for each in arrays))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.benchmarks import (
     calls,
     chaos,
+    clusters,
     coroutines,
     dask_graphs,
     imports,
@@ -40,4 +41,5 @@ BENCHMARKS = [
     *progress.BENCHMARKS,
     *chaos.BENCHMARKS,
     *dask_graphs.BENCHMARKS,
+    *clusters.BENCHMARKS,
 ]

@@ -279,8 +279,9 @@ def test_targets():
             ],
             4,
         ),
+        (["cluster"], ["cluster"], 4),
     ],
-    ids=["some", "those of a group"],
+    ids=["some", "those of a group", "on a cluster"],
 )
 def test_the_command_line(asked, wanted, items):
     """It prints a table with every row of what was asked for, dask and spawned processes included."""
