@@ -73,7 +73,7 @@ class _Session:
         """Close the loop, and see that nothing is left of the document."""
         self._runner.close()
         if "asyncgraph.dask.bridge" in sys.modules:  # which a program keeps until it ends
-            sys.modules["asyncgraph.dask.bridge"].close_bridge()
+            sys.modules["asyncgraph.dask.bridge"].close_bridges()
         if leaks := self._before.leaks_after_grace():
             raise AssertionError(f"the document left behind\n{listing(leaks)}")
 

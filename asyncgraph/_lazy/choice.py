@@ -71,7 +71,7 @@ def _as_node(value: Any, frame: FrameType) -> Node[Any]:
         return value
     if isinstance(value, DelayedFunction | DelayedMethod):
         raise TypeError(f"when takes nodes, and {value!r} is a function: call it, as in when(ok, f(x), g(x))")
-    if inspect.isawaitable(value):
+    if inspect.isawaitable(value) and not hasattr(type(value), "__dask_graph__"):  # as Dask's collections are
         error = TypeError(
             f"when takes nodes, and {value!r} is not one: make its function delayed, and call that"
         )

@@ -447,6 +447,8 @@ def check_request(nodes: tuple[Any, ...], timeout: object, runtime: object = Non
             raise TypeError(f"{node!r} is a function and not a node: call it, as in `await function(...)`")
         if inspect.isgenerator(node) or inspect.isasyncgen(node):
             raise TypeError(f"{node!r} is not a node: give a list of nodes, as in `compute([...])`")
+        if hasattr(type(node), "__dask_graph__"):
+            raise TypeError(f"{node!r} is no node but one of Dask's: write `asyncgraph.dask.from_dask(...)`")
         if inspect.isawaitable(node):
             raise TypeError(f"{node!r} is not a node: make its function `delayed` and call that")
     check_options(timeout, runtime)

@@ -4,6 +4,9 @@ There is one bridge in a process, made at first use and kept, so that a call cos
 and back, some 50 µs. It has a runtime for each number of threads that was asked for. Calls that come out of
 its own nodes run on the same runtimes, in slots that runs inside nodes get beyond the others: however deep
 they nest, none waits for a thread that waits for it.
+
+A coroutine that makes such a call blocks the loop that it is on, and whatever it waits for has to run on
+another: only then is there a second bridge, which serves all who come before the first loop goes on.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from typing import Any, TypeVar
 
 from asyncgraph._runtime.runtime import Runtime
 
-__all__ = ["Bridge", "bridge_for_here", "close_bridge"]
+__all__ = ["Bridge", "bridge_for_here", "close_bridges"]
 
 T = TypeVar("T")
 
@@ -28,10 +31,12 @@ class Bridge:
     Attributes:
         pid: The process that it belongs to; in a fork of that its thread is not there.
         thread: The thread.
+        is_blocked: Whether something on its loop waits for another bridge.
     """
 
     def __init__(self) -> None:
         self.pid = os.getpid()
+        self.is_blocked = False
         self._loop = asyncio.new_event_loop()
         self._runtimes: dict[tuple[int, int | None], Runtime] = {}
         self.thread = threading.Thread(target=self._serve, name="asyncgraph-dask", daemon=True)
@@ -91,35 +96,44 @@ class Bridge:
             self._loop.close()
 
 
-_bridge: Bridge | None = None
+# In order of making: each is for when the loops of those before it are blocked.
+_bridges: list[Bridge] = []
 _lock = threading.Lock()
 
 
 @contextlib.contextmanager
 def bridge_for_here() -> Iterator[Bridge]:
-    """The bridge of this process; one for the block alone where that one's own thread would wait for it."""
-    global _bridge
+    """The bridge for a call that is made here, in whatever thread; that may be a bridge's own."""
     with _lock:
-        bridge = _bridge
-        if bridge is None or bridge.pid != os.getpid():
-            bridge = _bridge = Bridge()
-    if bridge.thread is not threading.current_thread():
-        yield bridge
-        return
-    own = Bridge()
+        _forget_those_of_the_parent()
+        own = next((each for each in _bridges if each.thread is threading.current_thread()), None)
+        if own is not None:
+            own.is_blocked = True
+        bridge = next((each for each in _bridges if not each.is_blocked), None)
+        if bridge is None:
+            bridge = Bridge()
+            _bridges.append(bridge)
     try:
-        yield own
+        yield bridge
     finally:
-        own.close()
+        if own is not None:
+            own.is_blocked = False
 
 
-def close_bridge() -> None:
-    """End the bridge of this process, if there is one."""
-    global _bridge
+def close_bridges() -> None:
+    """End the bridges of this process."""
     with _lock:
-        bridge, _bridge = _bridge, None
-    if bridge is not None and bridge.pid == os.getpid():
+        _forget_those_of_the_parent()
+        bridges = _bridges.copy()
+        _bridges.clear()
+    for bridge in bridges:
         bridge.close()
+
+
+def _forget_those_of_the_parent() -> None:
+    """In a fork of the process their threads are not there."""
+    if _bridges and _bridges[0].pid != os.getpid():
+        _bridges.clear()
 
 
 async def _awaited(coroutine: Coroutine[Any, Any, T], over: threading.Event) -> T:

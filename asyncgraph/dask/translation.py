@@ -171,6 +171,11 @@ class Translation:
     def _argument(self, argument: Any, dependencies: list[Any]) -> Any:
         if isinstance(argument, self._ref):
             return self._value_of(argument.key, dependencies)
+        if isinstance(argument, Node):
+            raise TypeError(
+                f"{argument!r} is an argument of one of Dask's tasks: methods of its collections do not know "
+                "nodes, and take `dask.delayed(node)` where they take delayed values"
+            )
         return argument
 
     def _value_of(self, key: Any, dependencies: list[Any]) -> Any:

@@ -94,14 +94,14 @@ def _compared(
     if dask is None:
         yield Row("Dask's graphs", remark="not measured: needs dask")
         return
-    from asyncgraph.dask.bridge import close_bridge
+    from asyncgraph.dask.bridge import close_bridges
 
     for name, make in GRAPHS.items():
         graph, keys = _lowered(make(isqrt(items), side))
         works = {each: partial(measure, get, graph, keys) for each, get in _schedulers().items()}
         figures = taking_turns(works, rounds)
         yield from rows_beside_ours(figures, unit, {_THREADED: at_least}, prefix=f"{name}, {len(graph):,}: ")
-    close_bridge()
+    close_bridges()
 
 
 def costs(items: int, rounds: int) -> Iterator[Row]:

@@ -17,7 +17,7 @@ import pytest
 from dask._task_spec import Alias, DataNode, Dict, List, Task, TaskRef
 from dask.delayed import Delayed
 
-from asyncgraph import compute, run, start
+from asyncgraph import compute, delayed, run, start
 from asyncgraph.dask import from_dask
 from asyncgraph.dask.collections import optimizing
 from asyncgraph.dask.evaluation import fused, run_fused
@@ -160,6 +160,14 @@ def test_what_is_no_collection_is_refused():
         from_dask(5)
     with pytest.raises(TypeError, match="one or more"):
         from_dask()
+
+
+async def test_methods_of_collections_take_nodes_by_way_of_delayed_values():
+    """Where one has come alone into a task, the error says what would be right."""
+    node, bag = delayed(10) + 1, db.from_sequence([1, 2])
+    assert await from_dask(bag.map(operator.add, dask.delayed(node))) == [12, 13]
+    with pytest.raises(TypeError, match=r"take `dask\.delayed\(node\)`"):
+        from_dask(frame().v + node)
 
 
 def test_an_unknown_executor_is_refused():

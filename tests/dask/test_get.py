@@ -71,6 +71,21 @@ def test_coroutine_tasks_may_compute():
     assert dask.compute(dask.delayed(nested)()) == (3,)
 
 
+@pytest.mark.parametrize("has_pool", [False, True])
+def test_coroutine_tasks_may_compute_at_any_depth(has_pool):
+    """What such a call waits for may compute in turn, in a coroutine too, whatever threads are between."""
+    with ThreadPoolExecutor(4) as pool:
+        options = {"pool": pool} if has_pool else {}
+
+        def in_thread(depth):
+            return depth and 1 + dask.compute(dask.delayed(in_coroutine)(depth - 1))[0]
+
+        async def in_coroutine(depth):
+            return depth and 1 + dask.compute(dask.delayed(in_thread)(depth - 1), **options)[0]
+
+        assert dask.compute(dask.delayed(in_coroutine)(6)) == (6,)
+
+
 def test_calls_from_several_threads_at_once():
     """Threads of the caller's share one loop, and each gets its own value."""
     with ThreadPoolExecutor(4) as pool:

@@ -12,11 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import dask
 import dask.array as da
+import dask.bag as db
+import dask.dataframe as dd
 import numpy as np
+import pandas as pd
 import pytest
 from dask.base import is_dask_collection, tokenize
 
-from asyncgraph import Input, Retry, compute, delayed, resource, when
+from asyncgraph import Input, Retry, compute, delayed, resource, start, when
 from asyncgraph.dask import from_dask, get
 from asyncgraph.errors import GraphError, NodeTimeoutError
 
@@ -255,6 +258,29 @@ async def test_operators_take_collections():
     total = da.arange(10, chunks=3).sum()
     assert await (inc(1) + total) == 47
     assert await (total + inc(1)) == 47
+
+
+async def test_a_choice_between_collections():
+    """`when` takes them like nodes."""
+    numbers = da.arange(10, chunks=3)
+    assert await when(inc(1) == 2, numbers.sum(), numbers.max()) == 45
+    assert await when(numbers.sum() == 2, numbers.sum(), numbers.max()) == 9
+
+
+@pytest.mark.parametrize("take", [compute, start])
+async def test_a_collection_in_place_of_a_node_is_refused(take):
+    """The error says how to make one of it."""
+    with pytest.raises(TypeError, match=r"write `asyncgraph\.dask\.from_dask\(\.\.\.\)`"):
+        await take(da.arange(10, chunks=3).sum())
+
+
+def test_collections_are_made_of_nodes():
+    """`from_delayed` takes nodes, for arrays, dataframes and bags."""
+    zeros, numbers = delayed(np.zeros)(3), delayed(list)((1, 2))
+    assert da.from_delayed(zeros, (3,), float).sum().compute(scheduler="sync") == 0
+    assert db.from_delayed([numbers, numbers]).sum().compute(scheduler="sync") == 6
+    frame = delayed(pd.DataFrame)({"k": [1, 2]})
+    assert dd.from_delayed([frame, frame], meta={"k": int}).k.sum().compute(scheduler="sync") == 6
 
 
 async def test_a_collection_inside_data_is_computed():
