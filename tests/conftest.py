@@ -52,7 +52,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
 
 def pytest_collection_finish() -> None:
     """Let the collector pass over what lives as long as the session: it would take 0.2 s each time."""
-    gc.collect()
+    gc.collect()  # what is frozen is never collected
     gc.freeze()
 
 

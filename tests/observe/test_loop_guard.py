@@ -246,8 +246,7 @@ async def test_a_thread_that_keeps_the_interpreter_to_itself_is_named() -> None:
     assert stalls[0] in guard.stalls
 
 
-@ON_LINUX
-async def test_a_coroutine_that_holds_the_interpreter_blocks_its_loop(told: Told) -> None:
+async def test_a_coroutine_that_holds_the_interpreter_blocks_its_loop(told: Told, computing: None) -> None:
     """The watchdog cannot look while it does, and finds it afterwards, at the line where it was."""
 
     @delayed

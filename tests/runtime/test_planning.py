@@ -8,6 +8,7 @@ import asyncio
 import functools
 import gc
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -31,6 +32,17 @@ in_thread = delayed(abs, executor="thread")
 async def later(value: int = 0) -> int:
     await asyncio.sleep(0)
     return value + 1
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_is_frozen() -> Iterator[None]:
+    """As in most programs: the rig has frozen the tests, and where something is frozen, nothing is moved."""
+    gc.unfreeze()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planning, "_is_frozen", False)
+        yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
@@ -220,10 +232,10 @@ async def test_small_graphs_leave_the_collector_alone():
     was_enabled = gc.isenabled()
     gc.enable()
     try:
-        for _ in range(5_000):
+        for _ in range(1_000):
             made.add(Garbage())
             assert await later() == 1
-        assert len(made) < 4_000
+        assert len(made) < 800
     finally:
         (gc.enable if was_enabled else gc.disable)()
 

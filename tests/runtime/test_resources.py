@@ -356,7 +356,7 @@ async def test_a_timeout_of_the_run_tells_what_is_being_opened(log):
             log.append("closed")
 
     with pytest.raises(TimeoutError, match=r"still running: never-\d+ \(opening\)"):
-        await compute(log.use(resource(never)), timeout=0.01)
+        await compute(log.use(resource(never)), timeout=0.2)
     assert log == ["closed"]
 
 
