@@ -185,10 +185,10 @@ class Recorder:
             innermost = made_within(manager, info.key, innermost, is_awaited=is_awaited)
         return innermost
 
-    def took(self, task: int, began: float, ended: float, worker: str) -> None:
-        """The call of a task began and ended then, in a worker process."""
+    def took(self, task: int, began: float, ended: float, worker: str, size: int | None) -> None:
+        """The call of a task began and ended then, in a worker process; its value has this size, if known."""
         self._log.append((BEGAN, began, task, worker, None))
-        self._log.append((ENDED, ended, task, None, None))
+        self._log.append((ENDED, ended, task, size, None))
 
     # -- what is told
 

@@ -158,6 +158,20 @@ async def test_a_worker_that_dies_is_told_of() -> None:
     assert failed.root is None
 
 
+async def test_a_value_that_stays_in_a_worker_has_no_size_here() -> None:
+    """What goes from one call to the next there takes no memory here; what comes from there does."""
+    events: list[Any] = []
+    made = delayed(bytes, executor="process")(100_000)
+    async with Runtime(processes=1):
+        assert await delayed(bytes, executor="process")(made).compute(observers=[events.append]) == bytes(
+            100_000
+        )
+    check(events)
+    sizes = [event.size for event in events if isinstance(event, NodeFinished)]
+    assert sizes[0] == 0
+    assert sizes[1] >= 100_000
+
+
 async def test_times_are_those_of_the_calls() -> None:
     """A call that has waited for its turn began when it began, and not when it was handed over."""
     events: list[Any] = []
