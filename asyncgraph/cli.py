@@ -7,7 +7,7 @@ commands do is in `_cli`, and imported when it is needed: `asyncgraph --version`
 |---|---|
 | 0 | all is well |
 | 1 | the graph failed, its value is no JSON, or `doctor` has found something that would not work |
-| 2 | the command was given something that is not right |
+| 2 | the command was given something that is not right, or a file could not be written |
 | 3 | what was to be run or shown could not be loaded |
 | 130 | interrupted by Ctrl-C |
 | 141 | whoever was reading the output has gone, as `head` does |

@@ -12,13 +12,14 @@ from typing import Any, ClassVar
 import asyncgraph
 from asyncgraph import Runtime
 from asyncgraph._cli.asking import Asked, Request
-from asyncgraph._cli.exits import FAILED, FINE, CommandError, ReaderGoneError, TerminatedError
+from asyncgraph._cli.exits import FAILED, FINE, MISUSED, CommandError, ReaderGoneError, TerminatedError
 from asyncgraph._cli.output import NoJsonError, as_json, as_text, write
 from asyncgraph._cli.seeing import seeing
 from asyncgraph._cli.stopping import Termination, told_while_stopping
 from asyncgraph._cli.streams import is_reader_gone
 from asyncgraph._cli.tracebacks import print_error
 from asyncgraph.observe import Event, NodeFailed, NodeNotRun, Observer
+from asyncgraph.observe.result_file import ResultFile
 
 __all__ = ["run"]
 
@@ -48,6 +49,8 @@ def run(options: argparse.Namespace) -> int:
     if not options.quiet:
         _write(value, options)
     failures.show()
+    if any(file.error is not None for file in job.files):
+        return MISUSED
     return FAILED if failures.errors else FINE
 
 
@@ -101,6 +104,7 @@ class _Job:
 
     Attributes:
         termination: Whether SIGTERM has ended it.
+        files: The report and the trace, as far as they were asked for.
     """
 
     def __init__(self, asked: Asked, options: argparse.Namespace, failures: Failures) -> None:
@@ -108,6 +112,7 @@ class _Job:
         self._options = options
         self._failures = failures
         self.termination = Termination()
+        self.files: list[ResultFile] = []
         self._is_to_be_made = inspect.iscoroutine(asked.made)
         if not self._is_to_be_made:  # what is wrong is said before anything begins
             request = asked.request(asked.made)
@@ -121,7 +126,7 @@ class _Job:
         bounds = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
         try:
             with told_while_stopping(), self.termination.heeded():
-                async with Runtime(**bounds) as runtime, seeing(options, runtime):
+                async with Runtime(**bounds) as runtime, seeing(options, runtime) as self.files:
                     made, left = await self._made()
                     request = self._asked.request(made, or_a_value=self._is_to_be_made)
                     return made if request is None else await self._values_of(request, left)

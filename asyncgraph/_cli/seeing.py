@@ -14,6 +14,7 @@ from asyncgraph._cli.drawing import check_program, draw, format_of
 from asyncgraph._cli.exits import MISUSED, CommandError
 from asyncgraph._graph.graph import Graph
 from asyncgraph.observe import Event, Observer, RunStarted
+from asyncgraph.observe.result_file import ResultFile
 
 __all__ = ["seeing"]
 
@@ -24,30 +25,34 @@ _SOON = 0.2
 
 
 @contextlib.asynccontextmanager
-async def seeing(options: argparse.Namespace, runtime: Runtime) -> AsyncIterator[None]:
+async def seeing(options: argparse.Namespace, runtime: Runtime) -> AsyncIterator[list[ResultFile]]:
     """Let the runs of a block be seen.
+
+    Yields:
+        The files that are written when it is left; what has gone wrong with that has been logged.
 
     Raises:
         CommandError: Something that it takes is missing, a file cannot be written, or the port is taken.
     """
+    files: list[ResultFile] = []
     async with contextlib.AsyncExitStack() as stack:
         if options.dashboard is not None:
             await stack.enter_async_context(_dashboard(runtime, options.dashboard))
         if options.trace is not None:
             from asyncgraph.observe import Trace
 
-            await stack.enter_async_context(_opened(Trace, options.trace))
+            files.append(await stack.enter_async_context(_opened(Trace, options.trace)))
         if options.report is not None:
             from asyncgraph.observe import Report
 
-            await stack.enter_async_context(_opened(Report, options.report))
+            files.append(await stack.enter_async_context(_opened(Report, options.report)))
         if options.graph is not None:
             stack.enter_context(_drawn(options.graph))
         if options.progress:  # it ends first, and is out of the way when the others have something to say
             from asyncgraph.observe import ProgressBar
 
             stack.enter_context(ProgressBar(minimum=_SOON))
-        yield
+        yield files
 
 
 def _opened(kind: Callable[[Path], T], path: Path) -> T:

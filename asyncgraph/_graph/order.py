@@ -38,7 +38,7 @@ _MANY = 5_000
 is put in order only if it is far from balanced."""
 
 _SHORT_PIECE = PIECE // 4
-"""Tasks in a piece where each takes a few microseconds."""
+"""Steps in a piece where each takes a few microseconds."""
 
 _ENOUGH = 50
 """How many tasks behind a missing result are counted, at most."""
@@ -63,8 +63,7 @@ def order(dependencies: Edges, dependents: Edges, outputs: Iterable[int]) -> Pie
     best = None
     for by_room in (True, False):
         base = yield from graph.depth_first((yield from graph.rooms()) if by_room else None)
-        renumbered = graph.renumbered(base)
-        yield
+        renumbered = yield from graph.renumbered(base)
         sizes = renumbered.sizes()
         for rule in _RULES:
             draft = yield from rule(renumbered, sizes)
@@ -162,18 +161,19 @@ class _Graph:
             for output in self._outputs:
                 self._uses[output] += 1
 
-    def renumbered(self, tasks: list[int]) -> _Graph:
+    def renumbered(self, tasks: list[int]) -> Pieces[_Graph]:
         """The same with the tasks' places as numbers."""
         place = [0] * len(tasks)
         for number, task in enumerate(tasks):
             place[task] = number
         at = place.__getitem__
-        dependencies, dependents = self._dependencies, self._dependents
-        return _Graph(
-            [sorted(map(at, dependencies[task])) for task in tasks],
-            [sorted(map(at, dependents[task])) for task in tasks],
-            map(at, self._outputs),
-        )
+        dependencies: list[list[int]] = []
+        dependents: list[list[int]] = []
+        for some in cut(tasks):
+            dependencies += [sorted(map(at, self._dependencies[task])) for task in some]
+            dependents += [sorted(map(at, self._dependents[task])) for task in some]
+            yield
+        return _Graph(dependencies, dependents, map(at, self._outputs))
 
     # -- how good an order is
 
@@ -261,15 +261,11 @@ class _Graph:
                 towards it before all are compared again.
         """
         draft = _FewestMissing(self._dependencies, self._dependents, self._uses, costs)
-        look_at = _SHORT_PIECE
         for task in range(len(costs)):
             goal: int | None = task
             while goal is not None:
-                draft.approach(goal, is_patient=is_patient)
+                yield from draft.approach(goal, is_patient=is_patient)
                 goal = draft.cheapest()
-                if len(draft.tasks) > look_at:
-                    look_at += _SHORT_PIECE
-                    yield
         return draft.tasks
 
     # -- improvements
@@ -290,15 +286,16 @@ class _Graph:
             is_last[task] = 1
         is_done = bytearray(len(dependencies))
         tasks: list[int] = []
-        look_at = _SHORT_PIECE
+        left = _SHORT_PIECE
         yield
         for goals in ([task for task in draft if is_last[task]], draft):
             for goal in goals:
-                if len(tasks) > look_at:
-                    look_at += _SHORT_PIECE
-                    yield
                 stack = [goal]
                 while stack:
+                    left -= 1
+                    if not left:
+                        left = _SHORT_PIECE
+                        yield
                     task = stack[-1]
                     missing = [each for each in dependencies[task] if not is_done[each]]
                     if missing and not is_done[task]:
@@ -393,18 +390,23 @@ class _FewestMissing:
         self._cost_missing = [sum(map(costs.__getitem__, each)) for each in dependencies]
         self._newest = count(0, -1)
         self._heap: list[tuple[int, int, int]] = []  # what it costs, the newest first, the task
+        self._left = _SHORT_PIECE  # steps of the piece
 
-    def approach(self, goal: int, *, is_patient: bool) -> None:
+    def approach(self, goal: int, *, is_patient: bool) -> Pieces[None]:
         """Run what is to run first for the goal, or all of it."""
         stack = [goal]
         while stack:
+            self._left -= 1
+            if self._left <= 0:
+                self._left = _SHORT_PIECE
+                yield
             task = stack[-1]
             if self._is_done[task]:
                 stack.pop()
             elif self._missing[task]:
                 stack.append(next(each for each in self._dependencies[task] if not self._is_done[each]))
             else:
-                self._run(task)
+                yield from self._run(task)
                 if not is_patient:
                     return
 
@@ -416,7 +418,7 @@ class _FewestMissing:
                 return task
         return None
 
-    def _run(self, first: int) -> None:
+    def _run(self, first: int) -> Pieces[None]:
         """Run a task, and then all that frees something."""
         stack = [first]
         uses, missing = self._uses, self._missing
@@ -424,6 +426,10 @@ class _FewestMissing:
             task = stack.pop()
             if self._is_done[task]:
                 continue
+            self._left -= 1
+            if self._left <= 0:
+                self._left = _SHORT_PIECE
+                yield
             self._is_done[task] = 1
             self.tasks.append(task)
             for each in self._dependencies[task]:

@@ -473,7 +473,10 @@ class Processes:
     def took(self, job: _Job, index: int, step: int, began: float, ended: float, pid: int) -> None:
         """A call of a job, of which an outcome follows, began and ended then."""
         if self._owner.recorder is not None:
-            self._owner.recorder.took(job.tasks[index + step], began, ended, worker_name(pid))
+            task = job.tasks[index + step]
+            # The value of a step of a chain is nowhere but in the worker.
+            size = 0 if task in self.passing else None
+            self._owner.recorder.took(task, began, ended, worker_name(pid), size)
 
     def _over(self, job: _Job, count: int) -> None:
         """So many calls of the job are over."""

@@ -189,8 +189,8 @@ class Recorder:
         """The call of a task began then, on the worker of a cluster."""
         self._log.append((BEGAN, began, task, worker, None))
 
-    def took(self, task: int, began: float, ended: float, worker: str, size: int | None = None) -> None:
-        """The call of a task began and ended then, in a worker process, with a value of this size."""
+    def took(self, task: int, began: float, ended: float, worker: str, size: int | None) -> None:
+        """The call of a task began and ended then, in a worker process; its value has this size, if known."""
         self._log.append((BEGAN, began, task, worker, None))
         self._log.append((ENDED, ended, task, size, None))
 

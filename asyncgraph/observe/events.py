@@ -269,7 +269,8 @@ class NodeFinished(NamedTuple):
     Attributes:
         began: When its last attempt began. For a node that had returned another one, when its value came.
         worker: Where that was made.
-        size: About how many bytes the value takes, as far as can be told quickly.
+        size: About how many bytes the value takes, as far as can be told quickly; 0 if it takes none in this
+            process, as one that goes from one call to the next in a worker process.
     """
 
     run: ObservedRun

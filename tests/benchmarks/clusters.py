@@ -25,11 +25,13 @@ class Opened:
     Attributes:
         client: The client of the cluster, on the loop that everything runs on.
         hybrid: A runtime that sends calls there.
+        whole: A runtime that sends whole graphs there.
         here: A runtime with as many worker processes of its own.
     """
 
     client: Any
     hybrid: Runtime
+    whole: Runtime
     here: Runtime
 
 
@@ -37,6 +39,7 @@ Work = Callable[[Opened, int], Awaitable[Any]]
 """Does so much of it, once, from building to results; returns these."""
 
 _HYBRID = f"{OURS}, DaskExecutor"
+_WHOLE = f"{OURS}, DaskRuntime"
 _HERE = f"{OURS}, worker processes here"
 _NODE = "client.compute(node)"
 _DELAYED = "dask.delayed, client.compute"
@@ -52,6 +55,11 @@ _inc, _some_array, _changed, _total = (there(each) for each in (inc, some_array,
 async def many_hybrid(opened: Opened, items: int) -> Any:
     """A node for each call."""
     return await opened.hybrid.compute([_inc(number) for number in range(items)])
+
+
+async def many_whole(opened: Opened, items: int) -> Any:
+    """The same, as a whole graph."""
+    return await opened.whole.compute([_inc(number) for number in range(items)])
 
 
 async def many_here(opened: Opened, items: int) -> Any:
@@ -80,6 +88,7 @@ async def many_submitted(opened: Opened, items: int) -> Any:
 
 MANY: Mapping[str, Work] = {
     _HYBRID: many_hybrid,
+    _WHOLE: many_whole,
     _HERE: many_here,
     _NODE: many_nodes,
     _DELAYED: many_delayed,
@@ -100,6 +109,11 @@ def _chain(call: Callable[[Any], Any], items: int) -> Any:
 async def chain_hybrid(opened: Opened, items: int) -> Any:
     """A chain of nodes."""
     return await opened.hybrid.compute(_chain(_inc, items))
+
+
+async def chain_whole(opened: Opened, items: int) -> Any:
+    """The same, as a whole graph."""
+    return await opened.whole.compute(_chain(_inc, items))
 
 
 async def chain_here(opened: Opened, items: int) -> Any:
@@ -134,6 +148,7 @@ async def chain_awaited(opened: Opened, items: int) -> Any:
 
 CHAINS: Mapping[str, Work] = {
     _HYBRID: chain_hybrid,
+    _WHOLE: chain_whole,
     _HERE: chain_here,
     _NODE: chain_node,
     _DELAYED: chain_delayed,
@@ -169,6 +184,11 @@ async def array_stays(opened: Opened, size: int) -> Any:
     return await opened.hybrid.compute(_arrays(size, lambda array: array))
 
 
+async def array_whole(opened: Opened, size: int) -> Any:
+    """The whole graph goes there."""
+    return await opened.whole.compute(_arrays(size, lambda array: array))
+
+
 async def array_comes_home(opened: Opened, size: int) -> Any:
     """Between each two calls, a coroutine takes it."""
     return await opened.hybrid.compute(_arrays(size, _at_home))
@@ -199,6 +219,7 @@ async def array_gathered(opened: Opened, size: int) -> Any:
 
 ARRAYS: Mapping[str, Work] = {
     _HYBRID: array_stays,
+    _WHOLE: array_whole,
     "DaskExecutor, coroutines in between": array_comes_home,
     _HERE: array_here,
     "client.submit of futures": array_futures,
@@ -241,16 +262,17 @@ def opened_cluster() -> Iterator[tuple[asyncio.Runner, Opened]]:
 async def _opened(address: str) -> AsyncIterator[Opened]:
     from distributed import Client
 
-    from asyncgraph.dask import DaskExecutor
+    from asyncgraph.dask import DaskExecutor, DaskRuntime
 
     async with Client(address, asynchronous=True, set_as_default=False) as client:
         await client.wait_for_workers(WORKERS)
         async with (
             Runtime(executors={"process": DaskExecutor(client)}) as hybrid,
+            DaskRuntime(client) as whole,
             Runtime(processes=WORKERS) as here,
         ):
             await here.compute([there(rest)(0.3) for _ in range(WORKERS)])
-            yield Opened(client, hybrid, here)
+            yield Opened(client, hybrid, whole, here)
 
 
 def rows(items: int, rounds: int) -> Iterator[Row]:

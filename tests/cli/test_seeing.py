@@ -66,6 +66,21 @@ def test_files_about_a_failure(command, folder):
     assert "invert" in (folder / "graph.html").read_text()
 
 
+def test_a_folder_that_vanishes(command, program, folder, caplog):
+    """What could not be written is in the log, and the exit code says so."""
+    program(
+        "vanishing.py",
+        """
+        import pathlib
+        from asyncgraph import delayed
+        node = delayed(pathlib.Path("made").rmdir)()
+        """,
+    )
+    (folder / "made").mkdir()
+    assert command("run", "vanishing.py:node", "--report", "made/run.html").code == 2
+    assert f"asyncgraph could not write the report {folder.resolve()}/made/run.html: " in caplog.text
+
+
 def test_a_picture_that_has_no_colors(command):
     """`--graph` is for formats that can be colored."""
     ended = command("run", "graph.py:total", "--graph", "graph.mmd")

@@ -150,3 +150,30 @@ def test_large_graphs_are_put_in_order_too(monkeypatch, shared):
         total = add(add(one) if shared else add(1), total)
     plan = Plan([total])
     assert peak(plan.dependencies, range(len(plan.nodes)), plan.outputs) <= (22 if shared else 3)
+
+
+class Counted(list):
+    """Edges that know how often one was asked for its own."""
+
+    asked = 0
+
+    def __getitem__(self, task):
+        """Count, and answer."""
+        self.asked += 1
+        return super().__getitem__(task)
+
+
+@pytest.mark.parametrize(
+    "dependencies",
+    [[(task - 1,) if task else () for task in range(5_000)], [*[()] * 4_999, tuple(range(4_999))]],
+    ids=["chain", "wide"],
+)
+def test_one_goal_that_needs_all_is_pursued_in_pieces(dependencies):
+    """However much has to be done for it: a piece is so many steps, and not so many goals."""
+    edges = Counted(dependencies)
+    graph = module._Graph(edges, dependents_of(dependencies), sinks(dependencies))
+    draft = range(len(dependencies))
+    for pieces in (graph.fewest_missing([1] * len(draft), is_patient=True), graph.late(draft)):
+        next(pieces)  # the first one looks at each once
+        asked = [edges.asked, *(edges.asked for _ in pieces), edges.asked]
+        assert max(after - before for before, after in itertools.pairwise(asked)) <= 4 * module._SHORT_PIECE

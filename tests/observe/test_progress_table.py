@@ -189,6 +189,15 @@ def test_no_runs_are_no_lines():
     assert texts([]) == []
 
 
+def test_at_the_end_what_has_become_of_a_run_is_worth_more_than_a_bar():
+    """In a narrow terminal, which has no room for both."""
+    rows = [Row("load", 10, 0, 5, 1, 4, 0)]
+    (line, _) = texts([view(*rows, state="failed")], width=60)
+    assert line == "total-1   6/10  1 failed, 4 not run  failed after 3.0 s"
+    (line, _) = texts([view(*rows)], width=60)
+    assert line.startswith("total-1  ####")
+
+
 def test_functions_to_which_something_happens_are_kept():
     """First those that are under way, then those that have failed, then those to come; in their order."""
     done, waiting = Row("done", 1, 0, 1, 0, 0, 0), Row("waiting", 5, 0, 0, 0, 0, 0)

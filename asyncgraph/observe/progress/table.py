@@ -57,6 +57,9 @@ _SETS = (
 )
 """Which columns there are besides the name: the first of these that there is room for."""
 
+_SETS_AT_THE_END = (("bar", "counts", "notes", "left"), ("counts", "notes", "left"), *_SETS[2:])
+"""The same where all is over: what has become of a run and how long it took says more than a bar."""
+
 _GAP = "  "
 
 
@@ -183,7 +186,7 @@ def _rank(row: Row) -> int:
 def _layout(entries: Sequence[_Entry], widths: dict[str, int], width: int) -> tuple[list[str], int, int]:
     """Which columns there are, and how wide names and bars are."""
     longest = max(entry.indent + width_of(entry.row.name) for entry in entries)
-    for columns in _SETS:
+    for columns in _SETS_AT_THE_END if all(entry.is_over for entry in entries) else _SETS:
         kept = [name for name in columns if name == "bar" or widths[name]]
         room = width - sum(len(_GAP) + widths.get(name, 0) for name in kept)
         if "bar" in kept:
