@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor
 from contextvars import Context
 from typing import Any
 
+from asyncgraph.errors import RuntimeClosedError
 from asyncgraph.executors.base import Call, failure_of, perform
 
 __all__ = ["FuturesExecutor", "slots_of"]
@@ -55,8 +56,7 @@ class FuturesExecutor:
         except Exception as error:  # it is shut down, or the arguments do not pickle
             self._loop.call_soon(call.deliver, None, failure_of(error, call.key), context=Context())
             return _never
-        future.add_done_callback(lambda future: self._arrived(call, future))
-        return future.cancel
+        return _Handed(call, future, self._loop).take_back
 
     def _submit(self, call: Call) -> Future[Any]:
         if self._is_plain:
@@ -64,32 +64,11 @@ class FuturesExecutor:
                 call.context.run, perform, call.function, call.args, call.kwargs, call.key
             )
         from asyncgraph.executors.packing import pack
-        from asyncgraph.executors.travel import perform_away
+        from asyncgraph.executors.travel import perform_back
 
         packed, _ = pack(call)
-        return self._pool.submit(perform_away, call.key, packed)
-
-    def _arrived(self, call: Call, future: Future[Any]) -> None:
-        """In whatever thread: the future is done."""
-        with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._deliver, call, future, context=Context())
-
-    def _deliver(self, call: Call, future: Future[Any]) -> None:
-        # In no variable: this frame is behind those in the traceback of an error.
-        call.deliver(*self._outcome_of(future, call.key))
-
-    def _outcome_of(self, future: Future[Any], key: str) -> tuple[Any, BaseException | None]:
-        try:
-            result = future.result()
-        except CancelledError:
-            return None, asyncio.CancelledError()
-        except BaseException as error:
-            from asyncgraph.executors.travel import Reply
-
-            # What is no reply is of the executor itself, as when its processes have died.
-            return error.outcome(key) if isinstance(error, Reply) else (None, failure_of(error, key))
-        outcome: tuple[Any, BaseException | None] = result if self._is_plain else result.outcome()
-        return outcome
+        call.args, call.kwargs = (), {}  # they are not kept here while the call is there
+        return self._pool.submit(perform_back, call.key, packed)
 
     async def aclose(self) -> None:
         """Nothing is done: whoever has made the executor shuts it down."""
@@ -100,3 +79,54 @@ class FuturesExecutor:
 
 def _never() -> bool:
     return False
+
+
+def _own(error: BrokenExecutor) -> BrokenExecutor:
+    """The same error once more: a pool has one for all calls that are lost with its workers."""
+    own = type(error).__new__(type(error), *error.args)
+    own.__dict__.update(error.__dict__)
+    own.__cause__ = error.__cause__
+    return own
+
+
+class _Handed:
+    """A call that an executor has."""
+
+    def __init__(self, call: Call, future: Future[Any], loop: asyncio.AbstractEventLoop) -> None:
+        self._call = call
+        self._future = future
+        self._loop = loop
+        self._is_taken_back = False
+        future.add_done_callback(self._arrived)
+
+    def take_back(self) -> bool:
+        """Take it back, if it has not begun; says whether it did."""
+        self._is_taken_back = True
+        return self._future.cancel()
+
+    def _arrived(self, _: Future[Any]) -> None:
+        """In whatever thread: the future is done."""
+        with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._deliver, context=Context())
+
+    def _deliver(self) -> None:
+        # In no variable: this frame is behind those in the traceback of an error.
+        self._call.deliver(*self._outcome())
+
+    def _outcome(self) -> tuple[Any, BaseException | None]:
+        key = self._call.key
+        try:
+            result = self._future.result()
+        except CancelledError:
+            if self._is_taken_back:
+                return None, asyncio.CancelledError()
+            why = "its executor has cancelled it, as one does that is shut down with cancel_futures=True"
+            return None, RuntimeClosedError(f"{key} was not called: {why}")
+        except BrokenExecutor as error:
+            return None, _own(error)
+        except BaseException as error:  # of the executor itself
+            return None, failure_of(error, key)
+        if type(result) is tuple:
+            return result
+        outcome: tuple[Any, BaseException | None] = result.outcome(key)
+        return outcome

@@ -298,7 +298,7 @@ class Errand:
         if error is not None or self._is_taken_back:
             self._fail(error)
             return
-        self._conclude(*held.outcome())
+        self._conclude(*held.outcome(self._key))
 
     def _fail(self, error: BaseException | None) -> None:
         """The engine has failed, or the call was cancelled."""

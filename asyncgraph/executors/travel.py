@@ -25,7 +25,7 @@ from asyncgraph.executors.process.refusal import Refusal
 from asyncgraph.executors.process.serialization import dumps, find_culprit
 from asyncgraph.executors.safe_text import describe_error
 
-__all__ = ["Held", "Loaded", "Reply", "arrived", "perform_away", "perform_loaded"]
+__all__ = ["Held", "Loaded", "Reply", "arrived", "perform_away", "perform_back", "perform_loaded"]
 
 Loaded = tuple[Any, tuple[Any, ...], Mapping[str, Any], Sequence[tuple[ContextVar[Any], Any]]]
 """A function, its positional and named arguments, and context variables with their values."""
@@ -74,8 +74,8 @@ class Held:
             self._packed = None
         return self._value
 
-    def outcome(self) -> tuple[Any, BaseException | None]:
-        """The value and None, or None and why there is none here."""
+    def outcome(self, _: str) -> tuple[Any, BaseException | None]:
+        """The value and None, or None and why there is none here; as that of a `Reply`."""
         try:
             return self.value(), None
         except SerializationError as refusal:
@@ -202,6 +202,14 @@ def perform_loaded(
     except BaseException as error:
         reply = Reply(_ERROR, describe_error(error), encode(without_own_frames(error)))
     raise reply
+
+
+def perform_back(key: str, packed: Packed) -> Held | Reply:
+    """The same, for an executor that need not know what has failed."""
+    try:
+        return perform_away(key, packed)
+    except Reply as reply:
+        return reply.with_traceback(None)
 
 
 def _refused_here(key: str, cause: BaseException) -> SerializationError:

@@ -89,11 +89,11 @@ async def test_a_cancelled_run_lets_go_of_all(runtime, client, began, gate, monk
 
 async def test_what_is_on_its_way_home_is_not_waited_for(runtime, client, monkeypatch):
     """A run that is cancelled while a value is being gathered ends, and the future is let go of."""
-    asked = asyncio.Event()
+    asked, arrived = asyncio.Event(), asyncio.get_running_loop().create_future()
 
     def gather(future: Any, **options: Any) -> Any:
         asked.set()
-        return asyncio.get_running_loop().create_future()
+        return arrived
 
     monkeypatch.setattr(client, "gather", gather)
     run = start(add(1, 2))
@@ -101,6 +101,8 @@ async def test_what_is_on_its_way_home_is_not_waited_for(runtime, client, monkey
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
+    assert not arrived.cancelled()
+    arrived.set_exception(OSError("nobody need hear of this"))
 
 
 async def test_what_is_on_its_way_home_for_others_is_theirs(runtime, client, monkeypatch):

@@ -176,10 +176,11 @@ async def test_to_cancel_a_fetch_is_harmless(runtime, client, late, monkeypatch)
     data = block(1000)
     run = await failed(read(late, data))
     gather, asked = client.gather, asyncio.Event()
+    arrived = asyncio.get_running_loop().create_future()
 
     def gathering(future: Any, **options: Any) -> Any:
         asked.set()
-        return asyncio.get_running_loop().create_future()
+        return arrived
 
     monkeypatch.setattr(client, "gather", gathering)
     fetching = asyncio.create_task(run.fetch(data))
@@ -187,6 +188,7 @@ async def test_to_cancel_a_fetch_is_harmless(runtime, client, late, monkeypatch)
     fetching.cancel()
     with pytest.raises(asyncio.CancelledError):
         await fetching
+    arrived.set_result(None)
     monkeypatch.setattr(client, "gather", gather)
     assert await run.fetch(data) == bytearray(1000)
 

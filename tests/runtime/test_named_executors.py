@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from asyncgraph import Runtime, check_cancelled, compute, delayed, start
-from asyncgraph.errors import GraphError, NodeTimeoutError, SerializationError
+from asyncgraph.errors import GraphError, NodeTimeoutError, RuntimeClosedError, SerializationError
 from asyncgraph.observe import NodeFinished
 from tests.runtime.stories import check
 
@@ -163,6 +163,39 @@ async def test_an_executor_that_is_shut_down(threads):
     async with Runtime(executors={"gpu": threads}):
         with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
             await where()
+
+
+async def test_an_executor_that_drops_its_calls():
+    """Nobody has cancelled the run: it fails, and says what has happened."""
+    pool = ByHand()
+    async with Runtime(executors={"gpu": pool}):
+        run = start(where())
+        while not pool.submitted:
+            await asyncio.sleep(0)
+        pool.submitted[0][0].cancel()  # as `shutdown(cancel_futures=True)` does
+        with pytest.raises(RuntimeClosedError, match=r"where-[0-9]+ was not called: its executor has"):
+            await run
+
+
+async def test_calls_that_are_lost_together_have_errors_of_their_own():
+    """A pool that breaks has one error for all of them, and each node has its own, with its own note."""
+
+    class Two(ByHand):
+        _max_workers = 2
+
+    pool = Two()
+    async with Runtime(executors={"gpu": pool}):
+        run = start([where(), where()], return_exceptions=True)
+        while len(pool.submitted) < 2:
+            await asyncio.sleep(0)
+        broken = BrokenProcessPool("a process has died")
+        broken.__cause__ = EOFError()
+        for future, _ in pool.submitted:
+            future.set_exception(broken)
+        errors = await run
+    assert [(type(error), error.args) for error in errors] == [(BrokenProcessPool, broken.args)] * 2
+    assert [len(error.__notes__) for error in errors] == [1, 1]
+    assert {error.__cause__ for error in errors} == {broken.__cause__}
 
 
 async def test_what_has_not_begun_is_taken_back():
