@@ -279,11 +279,11 @@ async def test_statistics_count_what_failed_and_what_was_cancelled() -> None:
     with pytest.raises(ValueError):
         await run
     last = run.statistics()
-    assert (last.nodes, last.finished, last.failed, last.cancelled) == (4, 0, 2, 2)
+    assert (last.nodes, last.finished, last.failed, last.not_run, last.cancelled) == (4, 0, 1, 1, 2)
     run = start([inc(fail()), inc(1)], return_exceptions=True)
     await run
     last = run.statistics()
-    assert (last.nodes, last.finished, last.failed, last.cancelled) == (3, 1, 2, 0)
+    assert (last.nodes, last.finished, last.failed, last.not_run, last.cancelled) == (3, 1, 1, 1, 0)
 
 
 async def test_statistics_count_nodes_that_functions_return() -> None:
