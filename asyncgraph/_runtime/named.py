@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from asyncgraph._graph.node import Node, key_of
+from asyncgraph._graph.scheduler import READY, WAITING
 from asyncgraph._runtime.owner import Guard, Owner, Resolved
 from asyncgraph._runtime.remotes import Remotes
 from asyncgraph._runtime.sightings import Sighting
@@ -123,7 +124,7 @@ class Named:
             copies = self.remotes.copies(task, lane)
             prepared = owner.prepare(task, copies)
             if prepared is not None:
-                call = _NamedCall(owner.nodes[task], owner.lanes.name_of(lane))
+                call = _NamedCall(owner.nodes[task], owner.lanes.name_of(lane), copies or ())
         finally:
             if call is None:
                 owner.give_back(lane)
@@ -132,8 +133,6 @@ class Named:
             if owner.recorder is not None:
                 owner.recorder.began(task, call.executor)
             self._hand_over(task, lane, call, prepared)
-            if copies:
-                self.remotes.used(copies)
 
     def _hand_over(self, task: int, lane: int, call: _NamedCall, prepared: Resolved) -> None:
         owner, (function, args, kwargs) = self._owner, prepared
@@ -160,16 +159,14 @@ class Named:
         task = owner.take(lane)
         assert task is not None
         node, executor = owner.nodes[task], owner.lanes[lane].executor
-        copies = self.remotes.copies(task, lane)
+        copies = self.remotes.copies(task, lane) or ()
         owner.scheduler.consume(task)
-        if copies:
-            self.remotes.used(copies)
         refusal = [ahead.refusal(task)]
         if refusal[0] is not None:
             owner.give_back(lane)
             owner.settle(task, lane, None, refusal.pop())
             return
-        self._calls[task] = call = _NamedCall(node, owner.lanes.name_of(lane))
+        self._calls[task] = call = _NamedCall(node, owner.lanes.name_of(lane), copies)
         call.after_timeout = executor.after_timeout
         over = partial(self._over, task, lane)
         call.handed = handed = AwayCall(node._function.call, (), {}, owner.context, key_of(node), over)
@@ -212,10 +209,12 @@ class Named:
                 call.node._function.durations.add(time.monotonic() - call.since)
             if lane in self._ahead:
                 self._ahead[lane].over(task, has_value=error is None and not isinstance(value, Node))
-            outcome = [(None if error is not None else value, error)]
+            has_failed, outcome = error is not None, [(None if error is not None else value, error)]
             del value, error
             # In no variable of a frame that goes on: it would be behind those in a traceback.
             owner.settle(task, lane, *outcome.pop())
+            if not (has_failed and owner.scheduler.state[task] in (WAITING, READY)):  # for another attempt
+                self.remotes.used(call.copies)
             owner.begin_others()
         owner.wake()
 
@@ -230,6 +229,7 @@ class _NamedCall:
     Attributes:
         node: The node.
         executor: The name of the executor.
+        copies: The tasks of whose results it uses what the cluster has, beside what is only there.
         since: When it was handed over, by `time.monotonic()`.
         take_back: Takes it back, if it has not begun.
         handed: The call, as it was handed over.
@@ -238,11 +238,22 @@ class _NamedCall:
         timer: Strikes when that is.
     """
 
-    __slots__ = ("after_timeout", "executor", "handed", "is_late", "node", "since", "take_back", "timer")
+    __slots__ = (
+        "after_timeout",
+        "copies",
+        "executor",
+        "handed",
+        "is_late",
+        "node",
+        "since",
+        "take_back",
+        "timer",
+    )
 
-    def __init__(self, node: Node[Any], executor: str) -> None:
+    def __init__(self, node: Node[Any], executor: str, copies: Iterable[int]) -> None:
         self.node = node
         self.executor = executor
+        self.copies = copies
         self.since = time.monotonic()
         self.is_late = False
         self.timer: asyncio.TimerHandle | None = None

@@ -9,7 +9,7 @@ home before that node comes into the graph.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -84,9 +84,10 @@ class Remotes:
     def note(self, task: int, lane: int, remote: Remote) -> None:
         """The result of a task is here, and on the cluster as well."""
         scheduler = self._owner.scheduler
-        uses = sum(scheduler.lanes[each] == lane for each in scheduler.dependents[task])
-        if uses:
-            self._copies[task] = remote, uses
+        users = {each for each in scheduler.dependents[task] if not scheduler.is_alias(each)}
+        count = sum(scheduler.lanes[each] == lane for each in users)
+        if count:
+            self._copies[task] = remote, count
 
     def copies(self, task: int, lane: int) -> Mapping[int, Remote] | None:
         """For a task of this lane: what the cluster has of what it needs, beside what is only there."""
@@ -107,8 +108,8 @@ class Remotes:
         known = self._copies.get(task)
         return None if known is None else known[0]
 
-    def used(self, copies: Mapping[int, Remote]) -> None:
-        """A call has been handed over that uses these."""
+    def used(self, copies: Iterable[int]) -> None:
+        """A call that uses these is over."""
         for task in copies:
             remote, uses = self._copies[task]
             if uses == 1:

@@ -192,6 +192,32 @@ async def test_retries(runtime, tmp_path, traffic):
     assert traffic.gathered == ["flaky"]
 
 
+async def test_what_is_here_and_there_is_not_sent_for_a_retry(runtime, client, tmp_path, traffic):
+    """A call that is made again uses what the cluster has; when it is over, the cluster lets go of that."""
+
+    @delayed(executor="process", retries=1)
+    def flaky(one: bytearray, other: bytearray) -> int:
+        path = tmp_path / "tried"
+        if not path.exists():
+            path.touch()
+            raise OSError("not yet")
+        return len(one + other)
+
+    @delayed
+    async def last(_: int) -> list[str]:
+        await asyncio.sleep(0)  # Dask drops it in the next turn
+        return [key for key in client.futures if key.startswith("block")]
+
+    data = block(2_000_000)
+    assert await compute(last(flaky(data, data)), at_home(data)) == ([], bytearray(2_000_000))
+    assert [(name, futures) for name, futures, _ in traffic.submitted] == [
+        ("block", 0),
+        ("flaky", 1),
+        ("flaky", 1),
+    ]
+    assert traffic.scattered == 0
+
+
 async def test_priority_and_resources_are_passed_on(runtime, traffic):
     """Dask is told of both; a retry is not its business."""
     assert await add.options(priority=5, resources={"GPU": 1})(1, 2) == 3

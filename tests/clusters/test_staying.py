@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from distributed import Client, Future
 
-from asyncgraph import Runtime, delayed, start, when
+from asyncgraph import Runtime, delayed, resource, start, when
 from asyncgraph.dask import DaskExecutor
 from asyncgraph.errors import GraphError, RuntimeClosedError, SerializationError, WorkerCrashedError
 from tests.clusters.conftest import nothing_is_left
@@ -334,6 +335,48 @@ async def test_an_executor_that_is_missing(client, late):
             with pytest.raises(GraphError, match="is to run in executor 'cluster'"):
                 run.resume(runtime=other)
         assert await run.resume(runtime=runtime) == 1001
+
+
+async def test_calls_that_have_become_others_are_made_again(runtime, late):
+    """A function that has returned a call of itself, and so on, goes on from the last one."""
+    shared = block(10)
+
+    @delayed(executor="process")
+    def descend(depth: int, path: Path, *data: bytearray) -> Any:
+        if depth:
+            return descend(depth - 1, path, grow(shared), grow(data[0]))
+        return int(path.read_text()) + sum(map(len, data))
+
+    run = await failed([descend(3, late, grow(shared), grow(shared)), read(late, shared)])
+    late.write_text("1")
+    async with Runtime(processes=1) as other:
+        assert await run.resume(runtime=other) == [61, 11]
+
+
+async def test_resources_are_opened_again(runtime, late):
+    """What is to be made again may need one that was closed long ago; it is closed again after that."""
+    story: list[str] = []
+
+    @contextlib.asynccontextmanager
+    async def connection(name: str) -> AsyncIterator[dict[str, int]]:
+        story.append(f"open {name}")
+        yield {"size": 1000}
+        story.append("close")
+
+    @delayed
+    async def size(connection: dict[str, int]) -> int:
+        story.append("use")
+        return connection["size"]
+
+    once = ["open db", "use", "close"]
+    run = await failed(read(late, block(size(resource(connection, delayed(str.lower)("DB"))))))
+    assert story == once
+    async with Runtime(processes=1) as other:
+        again = await failed_again(run, runtime=other)
+        assert story == [*once, *once]
+        late.write_text("1")
+        assert await again.resume(runtime=other) == 1001
+    assert story == [*once, *once]
 
 
 async def test_choices_are_not_made_again(runtime, late):
