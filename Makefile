@@ -39,7 +39,7 @@ demo: $(VENV)/.base ## run the demonstration (ARGS=... goes to it)
 test: $(VENV)/.dev ## run all tests, documents included (ARGS=... goes to pytest)
 	$(BIN)/python -m pytest $(ARGS)
 
-test-dask: $(VENV)/.dev ## run Dask's own tests on asyncgraph, which takes an hour (ARGS="delayed bag" for some)
+test-dask: $(VENV)/.dev ## run Dask's own tests on asyncgraph, which takes hours (ARGS="delayed bag" for some)
 	nice -n 10 $(BIN)/python -m tests.dask.suites $(ARGS)
 
 test-ray: $(VENV)/.ray ## run the tests on Ray, which take minutes (ARGS=... goes to pytest)

@@ -36,7 +36,7 @@ SCHEDULERS = ("asyncgraph", "threaded")
 
 # Dask's own configuration of pytest does not ship with it, and ours is not meant for its tests.
 _OPTIONS = ["-c", os.devnull, "-p", "tests.dask.plugin", "-p", "no:cacheprovider", "-p", "no:anyio", "-q"]
-_OPTIONS += ["-o", "timeout=300", "-W", "ignore", "--tb=short", "--show-capture=no"]
+_OPTIONS += ["-o", "timeout=1800", "-W", "ignore", "--tb=short", "--show-capture=no"]
 
 # What pytest's status says beside that some tests have failed: 5 is that there are none.
 _SOUND = (0, 1, 5)
