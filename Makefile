@@ -42,7 +42,7 @@ SEVERAL = -n logical --maxprocesses 4 --dist worksteal
 test: $(VENV)/.dev ## run all tests, documents included (ARGS=... goes to pytest)
 	$(BIN)/python -m pytest $(or $(ARGS),$(SEVERAL))
 
-test-dask: $(VENV)/.dev ## run Dask's own tests on asyncgraph, which takes an hour (ARGS="delayed bag" for some)
+test-dask: $(VENV)/.dev ## run Dask's own tests on asyncgraph, which takes hours (ARGS="delayed bag" for some)
 	nice -n 10 $(BIN)/python -m tests.dask.suites $(ARGS)
 
 test-ray: $(VENV)/.ray ## run the tests on Ray, which take minutes (ARGS=... goes to pytest)

@@ -178,7 +178,9 @@ class Named:
 
     def _heard(self, task: int, note: Note) -> None:
         """A worker says that a call has begun, or ended, which the cluster was given with a graph."""
-        call, owner = self._calls[task], self._owner
+        call, owner = self._calls.get(task), self._owner
+        if call is None:  # what it has returned is on its way
+            return
         timeout = call.node._function.timeout
         if note.ended is not None:
             call.node._function.durations.add(note.ended - note.began)

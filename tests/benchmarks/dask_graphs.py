@@ -15,11 +15,11 @@ from tests.benchmarks.workloads import dask
 
 _THREADED = "dask threaded"
 
-_LARGE = 128
-"""Numbers along a side of the blocks whose memory is measured: 128 KiB each."""
+_SMALL, _MIDDLE, _LARGE = 4, 64, 128
+"""Numbers along a side of the blocks: where cost is measured, and where memory is (32 and 128 KiB each)."""
 
 _FEW = 20
-"""How many times fewer tasks there are where memory is measured, which takes long."""
+"""How many times fewer tasks there are with large blocks: what is there is blocks, and hardly the graph."""
 
 
 def _sum(blocks: int, side: int) -> Any:
@@ -106,12 +106,13 @@ def _compared(
 
 def costs(items: int, rounds: int) -> Iterator[Row]:
     """Small blocks: what a task costs beside its function."""
-    return _compared(_microseconds, items, 4, rounds, "µs", at_least=2)
+    return _compared(_microseconds, items, _SMALL, rounds, "µs", at_least=2)
 
 
 def peaks(items: int, rounds: int) -> Iterator[Row]:
-    """Large blocks: how many of them are there at once."""
-    return _compared(_peak, items // _FEW, _LARGE, rounds, "MB", at_least=1)
+    """What is there at once, of the graph and of the blocks; and of graphs that have few and large blocks."""
+    yield from _compared(_peak, items, _MIDDLE, rounds, "MB", at_least=1)
+    yield from _compared(_peak, items // _FEW, _LARGE, rounds, "MB", at_least=1)
 
 
 BENCHMARKS = [

@@ -36,16 +36,8 @@ SCHEDULERS = ("asyncgraph", "threaded")
 
 # Dask's own configuration of pytest does not ship with it, and ours is not meant for its tests.
 _OPTIONS = ["-c", os.devnull, "-p", "tests.dask.plugin", "-p", "no:cacheprovider", "-p", "no:anyio", "-q"]
-_OPTIONS += [
-    "-o",
-    "faulthandler_timeout=300",
-    "-o",
-    "faulthandler_exit_on_timeout=true",
-    "-W",
-    "ignore",
-    "--tb=short",
-    "--show-capture=no",
-]
+_OPTIONS += ["-o", "faulthandler_timeout=1800", "-o", "faulthandler_exit_on_timeout=true"]
+_OPTIONS += ["-W", "ignore", "--tb=short", "--show-capture=no"]
 
 # What pytest's status says beside that some tests have failed: 5 is that there are none.
 _SOUND = (0, 1, 5)
