@@ -600,8 +600,9 @@ class Scheduler:
         to be begun again keeps what it has made of it. Where it has returned a node, that is to be withdrawn
         next.
         """
+        self._own_the_graph()
         self._lazy.add(task)
-        self.forget((task,))
+        self._fall_asleep(task, self._forget(task, self.dependents[task]))
 
     def needed_again(self, lost: Iterable[int]) -> list[int]:
         """Finished tasks whose results are lost, and what was released that they need, and so on."""
@@ -626,9 +627,15 @@ class Scheduler:
             for dependency in self.dependencies[each]:
                 renewed.setdefault(dependency, []).append(each)
         for task in tasks:
-            self._forget(task, [*self.dependents[task], *renewed.get(task, ())])
+            dependents = self._forget(task, [*self.dependents[task], *renewed.get(task, ())])
+            # One that has returned a node takes the result of that as soon as it is there.
+            if task in self._lazy and task not in self._aliases:
+                self._fall_asleep(task, dependents)
+            elif task in self._lazy:
+                self._count_lazy(dependents)
 
-    def _forget(self, task: int, dependents: Iterable[int]) -> None:
+    def _forget(self, task: int, dependents: Iterable[int]) -> list[int]:
+        """Forget one result; returns those that wait for it now, whatever they have come to."""
         state, missing = self.state, self._missing
         state[task] = CANCELLED
         self.results[task] = None
@@ -644,8 +651,7 @@ class Scheduler:
         self._withdrawn.add(task)
         for each in dependents:
             missing[each] += 1
-        if task in self._lazy:
-            self._fall_asleep(task, dependents)
+        return dependents
 
     def assign(self, lanes: Sequence[int]) -> None:
         """Let tasks run in these lanes from now on; nothing is ready."""

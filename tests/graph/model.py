@@ -151,7 +151,7 @@ class Pair:
             self.finished.remove(each)
             self.consumed.discard(each)
             self.cancelled.add(each)
-            if each in self.lazy:
+            if each in self.lazy and each not in self.alias:
                 self.asleep.add(each)
         self.agree("lose", task)
 

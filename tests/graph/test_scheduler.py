@@ -11,6 +11,7 @@ from asyncgraph._graph import scheduler as states
 from asyncgraph._graph.plan import Plan, dependents_of
 from asyncgraph._graph.scheduler import STATES, Scheduler
 from asyncgraph.errors import CycleError
+from tests.graph.model import Pair
 from tests.graph.nodes import chain, node, tree
 
 
@@ -471,6 +472,49 @@ def test_who_has_returned_a_node_is_known():
     assert not scheduler.is_alias(0)
     scheduler.expand(0, [()], [0], 1)
     assert scheduler.is_alias(0)
+
+
+def test_a_lost_result_is_made_again_with_what_was_dropped():
+    """Of what it needs, what is still there is used."""
+    pair = Pair([(), (), (0, 1), (1, 2)], [0] * 4, [3], holds_inputs=True)
+    for task in (0, 1, 2):
+        assert pair.take(0) == task
+        pair.consume(task)
+        pair.finish(task)
+    assert pair.take(0) == 3
+    pair.consume(3)
+    pair.fail(3)
+    pair.lose(2)
+    assert [STATES[state] for state in pair.scheduler.state] == [
+        "cancelled",
+        "finished",
+        "cancelled",
+        "failed",
+    ]
+    pair.drain()
+
+
+def test_a_renewed_task_waits_for_a_lost_result_that_it_needs():
+    """It has not been among the dependents of that, which had finished before."""
+    pair = Pair([(), ()], [0, 0], [1], holds_inputs=True)
+    for task in (0, 1):
+        pair.keep(task)
+        assert pair.take(0) == task
+        pair.consume(task)
+        if task == 0:
+            pair.finish(task)
+    pair.expand(1, [()], [0], 2)
+    assert pair.take(0) == 2
+    pair.consume(2)
+    pair.renew(2, [], [], (0,), 0)
+    assert pair.take(0) == 2
+    pair.consume(2)
+    pair.fail(2)
+    pair.lose(0)
+    pair.revive()
+    assert pair.take(0) == 0
+    assert pair.waiting() == {1, 2}
+    pair.drain()
 
 
 def test_what_was_returned_by_a_cancelled_task_counts_when_it_is_revived():
