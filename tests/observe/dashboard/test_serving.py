@@ -122,7 +122,9 @@ async def test_wrong_ports(port, error):
     assert str(caught.value) == str(error)
 
 
-@pytest.mark.parametrize("app", [5, None, "dashboard", Runtime, Runtime()], ids=repr)
+@pytest.mark.parametrize(
+    "app", [5, None, "dashboard", Runtime, Runtime()], ids=lambda app: type(app).__name__
+)
 async def test_what_is_no_app(app):
     """It is refused, with what would be right."""
     with pytest.raises(TypeError, match=r"takes an ASGI app, as in serving\(dashboard\(runtime\)\), not "):
