@@ -375,6 +375,21 @@ async def test_what_is_told(runtime):
     assert {event.node.executor for event in events if isinstance(event, NodeStarted)} == {"dask"}
 
 
+class Sizeless:
+    """What cannot tell how large it is."""
+
+    def __sizeof__(self) -> int:
+        raise LookupError("no size")
+
+
+async def test_a_value_without_a_size(runtime):
+    """Observers are not told of its size, and nothing fails of that."""
+    events: list[Any] = []
+    named = delayed(lambda value: type(value).__name__)(delayed(Sizeless)())
+    assert await named.compute(runtime=runtime, observers=[events.append]) == "Sizeless"
+    stories.check(events)
+
+
 async def test_what_is_put_around_calls_goes_with_them(runtime):
     """Each call has its own, functions and coroutines alike: spans on workers are below their nodes."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
