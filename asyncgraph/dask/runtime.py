@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncgraph._graph.function import Function
 from asyncgraph._runtime.lanes import INLINE, Lanes
-from asyncgraph._runtime.runtime import Runtime, running_loop
+from asyncgraph._runtime.runtime import Runtime, close_with_loop, running_loop
 from asyncgraph.dask.executor import AFTER_TIMEOUT, LARGE, DaskEngine, checked_client
 from asyncgraph.errors import GraphError
 from asyncgraph.executors.graphs import GraphCall, GraphExecutor, Hear, Note
@@ -96,7 +96,9 @@ class DaskRuntime(Runtime):
 
     def _usable_lanes(self) -> Lanes:
         if self._loop is None and not self._is_of_parent():
-            self.open_on(running_loop())
+            loop = running_loop()
+            close_with_loop(self, loop)
+            self.open_on(loop)
         return super()._usable_lanes()
 
     def __repr__(self) -> str:

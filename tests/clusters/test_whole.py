@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import os
 import random
@@ -19,7 +20,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from asyncgraph import Input, Retry, Runtime, as_completed, compile, compute, delayed, start, when
+from asyncgraph import Input, Retry, Runtime, as_completed, compile, compute, delayed, dump, start, when
 from asyncgraph._graph import node as nodes
 from asyncgraph.dask import DaskRuntime
 from asyncgraph.errors import DependencyError, GraphError
@@ -425,6 +426,18 @@ async def test_it_is_dumped(runtime):
             out = io.StringIO()
             run.dump(file=out)
             text = out.getvalue()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+
+
+async def test_a_runtime_for_one_run_is_dumped(client):
+    """It is there as long as its run, also if nobody else has it."""
+    run = start(add.options(resources={"GPU": 2})(1, 2), runtime=DaskRuntime(client))
+    gc.collect()
+    out = io.StringIO()
+    dump(file=out)
+    assert "1 run" in out.getvalue()
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run

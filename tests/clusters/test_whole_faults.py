@@ -109,6 +109,22 @@ async def test_a_cancelled_run_stops_what_can_be_stopped(runtime, client, began,
     await nothing_is_left(client)
 
 
+async def test_a_loop_that_ends(address, client, began, gate):
+    """A run that is still going on is cancelled with its loop, also if the client is on another one."""
+    plain = await asyncio.to_thread(Client, address, set_as_default=False)
+
+    async def leave() -> None:
+        start(forever(began, gate), runtime=DaskRuntime(plain))
+        await began.opened()
+
+    try:
+        await asyncio.to_thread(asyncio.run, leave())
+        await gate.opened()
+        assert not plain.futures
+    finally:
+        await asyncio.to_thread(plain.close)
+
+
 async def test_a_failure_stops_the_others(runtime, client, began, gate):
     """As anywhere."""
 
