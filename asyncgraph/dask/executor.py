@@ -164,23 +164,23 @@ class DaskEngine:
         del future  # an error's traceback has this frame, and the future holds the error
         return await outcome
 
-    async def outcome(self, future: Any) -> Any:
+    async def outcome(self, handle: Any) -> Any:
         """Wait for a call that the cluster has; when this is cancelled, so is the call."""
         try:
-            error = await future.exception(asynchronous=True)
+            error = await handle.exception(asynchronous=True)
         except asyncio.CancelledError:
-            await self.cancel([future])
+            await self.cancel([handle])
             raise
         if error is not None:
-            del future  # which would be in the error's traceback, and hold the error itself
+            del handle  # which would be in the error's traceback, and hold the error itself
             raise error
-        if future.status != "finished":
-            await future  # which raises why
-        return future
+        if handle.status != "finished":
+            await handle  # which raises why
+        return handle
 
-    async def cancel(self, futures: Sequence[Any]) -> None:
+    async def cancel(self, handles: Sequence[Any]) -> None:
         """Take calls back; those are left out that were taken back before."""
-        live = [each for each in futures if each.status != "cancelled"]
+        live = [each for each in handles if each.status != "cancelled"]
         if live:
             # It only says so, and does not wait: so it is done in any case, also when the scheduler is slow.
             with contextlib.suppress(Exception):  # the client is closed, and the scheduler has let go of all
