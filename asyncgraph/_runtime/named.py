@@ -190,6 +190,8 @@ class Named:
         if owner.recorder is not None:
             owner.recorder.began_there(task, note.began, note.worker)
         if timeout is not None and not call.node._function.is_async:
+            if call.timer is not None:
+                call.timer.cancel()  # its worker has died, and another one has begun it once more
             left = max(timeout - (time.perf_counter() - note.began), 0.0)
             call.timer = owner.loop.call_later(left, call.strike, context=Context())
 

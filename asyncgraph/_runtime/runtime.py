@@ -148,6 +148,8 @@ class Runtime:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lanes: Lanes | None = None
         self._runs: set[Run[Any]] = set()
+        # If this is the default of a loop: those that are closed with it, since they have no block.
+        self._others: weakref.WeakSet[Runtime] = weakref.WeakSet()
         self._is_closed = False
         self._pid = os.getpid()
         self._token: contextvars.Token[Runtime | None] | None = None
@@ -303,8 +305,12 @@ class Runtime:
             options |= {"audience": Audience(everybody, self.remove_observer), "runtime": self}
         run: Run[Any] = Run(*args, **options)
         self._runs.add(run)
-        run.add_done_callback(self._runs.discard)
+        # By a method, so that a runtime which was made for this run alone is there for as long.
+        run.add_done_callback(self._forget)
         return run
+
+    def _forget(self, run: Run[Any]) -> None:
+        self._runs.discard(run)
 
     # -- life
 
@@ -520,14 +526,25 @@ def _default_of(loop: asyncio.AbstractEventLoop) -> Runtime:
     return runtime
 
 
+def close_with_loop(runtime: Runtime, loop: asyncio.AbstractEventLoop) -> None:
+    """Let a runtime that has no block be closed with the default runtime of its loop.
+
+    Raises:
+        RuntimeClosedError: The loop is ending.
+    """
+    _default_of(loop)._others.add(runtime)
+
+
 async def _close_with_loop(runtime: Runtime) -> AsyncGenerator[None, None]:
     loop = runtime.loop
     try:
         yield
     finally:
         try:
-            if not runtime.is_closed:
-                await runtime.aclose(cancel=True)
+            async with contextlib.AsyncExitStack() as stack:
+                for each in (runtime, *runtime._others):
+                    if not each.is_closed:
+                        stack.push_async_callback(each.aclose, cancel=True)
         finally:
             _defaults.pop(id(loop), None)
             if loop is not None:

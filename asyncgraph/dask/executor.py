@@ -61,7 +61,8 @@ class DaskExecutor:
     `retries=` are those of asyncgraph, and `timeout=` counts from when a call is handed over. When a call is
     cancelled, or late, so is its future; Dask begins nothing of it then, but what has begun in a thread of a
     worker goes on by itself. A worker that dies is Dask's to recover: it begins what was running there once
-    more elsewhere, three times by default, and `WorkerCrashedError` says if that did not help.
+    more elsewhere, three times by default, and `WorkerCrashedError` says if that did not help, or if what is
+    lost came from here and is large (1 MB).
     `retries_on_crash=` and `isolate=` have no effect.
 
     asyncgraph has to be installed where the scheduler and the workers run.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncgraph._graph.function import Function
 from asyncgraph._runtime.lanes import INLINE, Lanes
-from asyncgraph._runtime.runtime import Runtime, running_loop
+from asyncgraph._runtime.runtime import Runtime, close_with_loop, running_loop
 from asyncgraph.dask.executor import AFTER_TIMEOUT, LARGE, DaskEngine, checked_client
 from asyncgraph.errors import GraphError
 from asyncgraph.executors.graphs import GraphCall, GraphExecutor, Hear, Note
@@ -49,8 +49,9 @@ class DaskRuntime(Runtime):
     cancelled, or a node fails, all futures are cancelled, always: coroutines are cancelled on their workers,
     `asyncgraph.cancelled()` tells functions, and what does not ask goes on by itself. A worker that dies is
     Dask's to recover: it begins what was running there once more elsewhere, three times by default, and
-    `WorkerCrashedError` says if that did not help. `isolate=`, `retries_on_crash=` and `abandon_on_cancel=`
-    have no effect; resources made by `resource` are refused.
+    `WorkerCrashedError` says if that did not help, or if what is lost came from here and is large (1 MB).
+    `isolate=`, `retries_on_crash=` and `abandon_on_cancel=` have no effect; resources made by `resource` are
+    refused.
 
     It needs no `async with` block, since it owns nothing: one may be made for each compute. Used as a block,
     it is the runtime of all that is computed inside. asyncgraph has to be installed where the scheduler and
@@ -96,7 +97,9 @@ class DaskRuntime(Runtime):
 
     def _usable_lanes(self) -> Lanes:
         if self._loop is None and not self._is_of_parent():
-            self.open_on(running_loop())
+            loop = running_loop()
+            close_with_loop(self, loop)
+            self.open_on(loop)
         return super()._usable_lanes()
 
     def __repr__(self) -> str:

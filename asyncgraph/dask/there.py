@@ -91,8 +91,16 @@ def call_there(
             return result
     finally:
         if note is not None:
-            size = None if result is None else int(sizeof(result))
-            worker.log_event(note[0], [note[1], call.name, began, time.time(), str(worker.name), size])
+            ended, size = time.time(), None if result is None else _size_of(result)
+            worker.log_event(note[0], [note[1], call.name, began, ended, str(worker.name), size])
+
+
+def _size_of(result: Held) -> int | None:
+    """The size of a result in bytes; None if its type cannot tell: that is no reason for its call to fail."""
+    try:
+        return int(sizeof(result))
+    except BaseException:  # the user's code
+        return None
 
 
 @functools.lru_cache(maxsize=256)

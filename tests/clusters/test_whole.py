@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import os
 import random
@@ -19,7 +20,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from asyncgraph import Input, Retry, Runtime, as_completed, compile, compute, delayed, start, when
+from asyncgraph import Input, Retry, Runtime, as_completed, compile, compute, delayed, dump, start, when
 from asyncgraph._graph import node as nodes
 from asyncgraph.dask import DaskRuntime
 from asyncgraph.errors import DependencyError, GraphError
@@ -375,6 +376,21 @@ async def test_what_is_told(runtime):
     assert {event.node.executor for event in events if isinstance(event, NodeStarted)} == {"dask"}
 
 
+class Sizeless:
+    """What cannot tell how large it is."""
+
+    def __sizeof__(self) -> int:
+        raise LookupError("no size")
+
+
+async def test_a_value_without_a_size(runtime):
+    """Observers are not told of its size, and nothing fails of that."""
+    events: list[Any] = []
+    named = delayed(lambda value: type(value).__name__)(delayed(Sizeless)())
+    assert await named.compute(runtime=runtime, observers=[events.append]) == "Sizeless"
+    stories.check(events)
+
+
 async def test_what_is_put_around_calls_goes_with_them(runtime):
     """Each call has its own, functions and coroutines alike: spans on workers are below their nodes."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
@@ -410,6 +426,18 @@ async def test_it_is_dumped(runtime):
             out = io.StringIO()
             run.dump(file=out)
             text = out.getvalue()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+
+
+async def test_a_runtime_for_one_run_is_dumped(client):
+    """It is there as long as its run, also if nobody else has it."""
+    run = start(add.options(resources={"GPU": 2})(1, 2), runtime=DaskRuntime(client))
+    gc.collect()
+    out = io.StringIO()
+    dump(file=out)
+    assert "1 run" in out.getvalue()
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run

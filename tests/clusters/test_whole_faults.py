@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from asyncgraph.errors import (
     SerializationError,
     WorkerCrashedError,
 )
+from asyncgraph.executors.graphs import Note
 from asyncgraph.observe import NodeFailed, NodeStarted
 from tests.clusters.cluster import cluster
 from tests.clusters.conftest import nothing_is_left
@@ -105,6 +107,22 @@ async def test_a_cancelled_run_stops_what_can_be_stopped(runtime, client, began,
     assert not client.futures
     await gate.opened()
     await nothing_is_left(client)
+
+
+async def test_a_loop_that_ends(address, client, began, gate):
+    """A run that is still going on is cancelled with its loop, also if the client is on another one."""
+    plain = await asyncio.to_thread(Client, address, set_as_default=False)
+
+    async def leave() -> None:
+        start(forever(began, gate), runtime=DaskRuntime(plain))
+        await began.opened()
+
+    try:
+        await asyncio.to_thread(asyncio.run, leave())
+        await gate.opened()
+        assert not plain.futures
+    finally:
+        await asyncio.to_thread(plain.close)
 
 
 async def test_a_failure_stops_the_others(runtime, client, began, gate):
@@ -221,6 +239,25 @@ async def test_waiting_for_a_worker_is_not_counted(runtime, client, began, gate)
     assert sum(timer is not None for timer in timers) == 2
     gate.open(3)
     assert len(await run) == 3
+
+
+async def test_a_call_that_begins_once_more(runtime, client, began, gate):
+    """Dask has begun it on another worker, since the first one has died: its time begins once more."""
+    started = asyncio.Event()
+    run = start(
+        wait.options(timeout=60)(began, gate),
+        runtime=runtime,
+        observers=[lambda event: started.set() if isinstance(event, NodeStarted) else None],
+    )
+    await started.wait()
+    named = run._execution.parts.named
+    ((task, call),) = named._calls.items()
+    first = call.timer
+    named._heard(task, Note("", time.perf_counter(), None, "worker 1", None))
+    assert first.cancelled()
+    assert not call.timer.cancelled()
+    gate.open()
+    assert isinstance(await run, int)
 
 
 async def test_a_coroutine_that_cancels_itself(runtime):
