@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-GRACE = 2.0
+GRACE = 10.0
 """Seconds that what is on its way out may take; waited only where something is left."""
 
 MOST_SHOWN = 10

@@ -112,7 +112,7 @@ async def test_aclose_leaves_no_process_and_no_descriptor(make_pool, monkeypatch
     pids = {await call.value() for call in calls}
     workers = [worker.process for worker in pool.executor._workers]
     await pool.executor.aclose()
-    assert [worker.exitcode for worker in workers] == [0] * len(pids)
+    assert {worker.exitcode for worker in workers} == {0}
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
