@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 from asyncgraph._graph.retry import Retry
@@ -13,7 +12,8 @@ from asyncgraph._graph.retry import Retry
 __all__ = ["Durations", "Function", "is_async", "name_of", "target_of"]
 
 
-NO_RESOURCES: Mapping[str, float] = MappingProxyType({})
+# Not a MappingProxyType, which cannot be copied.
+NO_RESOURCES: Mapping[str, float] = {}
 
 # Of so many calls the mean is made; then older ones count for half.
 _MEMORY = 1000

@@ -6,7 +6,7 @@ import sys
 
 from asyncgraph._graph.arguments import search
 from asyncgraph._graph.function import Function
-from asyncgraph._graph.node import Node
+from asyncgraph._graph.node import Branch, Node
 
 
 def node(name, *args, **kwargs):
@@ -22,6 +22,12 @@ def data(value):
 def input_node(name):
     """Stand for a value that is given later."""
     return called(Function(max, name, "loop", is_input=True), (), {}, sys._getframe(1))
+
+
+def choice(condition, *branches):
+    """Choose between nodes, which are no dependencies."""
+    function = Function(max, "when", "loop", is_choice=True)
+    return called(function, (condition, *map(Branch, branches)), {}, sys._getframe(1))
 
 
 def called(function, args, kwargs, frame):

@@ -9,7 +9,7 @@ import pytest
 
 from asyncgraph._graph.graph import Graph, Ref
 from asyncgraph._graph.node import Site, site_of
-from tests.graph.nodes import data, input_node, node
+from tests.graph.nodes import choice, data, input_node, node
 
 
 def keyed(key, built):
@@ -182,3 +182,28 @@ def shown(built):
 def test_an_input_is_shown_as_one():
     """Its name is all that it has."""
     assert repr(Graph([input_node("url")])["url-1"]) == "Input('url')"
+
+
+def test_a_choice_shows_what_it_is_between():
+    """Both sides are in the graph, before the choice; for pictures, they count among what it needs."""
+    shared = keyed("shared", node("load"))
+    one, other = keyed("one", node("halve", shared)), keyed("other", node("refuse"))
+    graph = Graph([keyed("out", node("show", keyed("chosen", choice(shared, one, other))))])
+    assert list(graph) == ["shared", "one", "other", "chosen", "out"]
+    assert repr(graph["chosen"]) == "when(shared, one, other)"
+    assert graph["chosen"].is_choice
+    assert not graph["out"].is_choice
+    rows = [(key, function.name, needed) for key, function, needed in graph.rows()]
+    assert rows[-2:] == [("chosen", "when", (0, 1, 2)), ("out", "show", (3,))]
+
+
+def test_a_branch_reads_as_its_node():
+    """In the arguments of a choice."""
+    chosen = choice(node("load"), node("halve"), node("refuse"))
+    assert list(map(repr, chosen._args[1:])) == [repr(each.node) for each in chosen._args[1:]]
+
+
+def test_a_choice_without_a_condition_that_is_a_node():
+    """Its sides come before it all the same."""
+    one, other = keyed("one", node("halve")), keyed("other", node("refuse"))
+    assert list(Graph([keyed("chosen", choice(1, one, other))])) == ["one", "other", "chosen"]

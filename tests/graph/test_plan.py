@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncgraph._graph.plan import Plan, dependents_of
-from tests.graph.nodes import chain, input_node, node, tree
+from tests.graph.nodes import chain, choice, input_node, node, tree
 
 
 def test_dependencies_come_before_dependents():
@@ -90,3 +90,11 @@ def test_a_wide_plan_is_linear():
     plan = Plan([top])
     assert not plan.is_tree
     assert [len(each) for each in plan.last_uses[-2:]] == [1, 200_000]
+
+
+def test_inputs_that_only_a_choice_may_need():
+    """They are inputs of the plan, though no dependency of anything in it."""
+    flag, other = input_node("flag"), input_node("other")
+    plan = Plan([choice(flag, node("load"), node("parse", other))])
+    assert [each._function.name for each in plan.inputs] == ["flag", "other"]
+    assert [each._function.name for each in plan.nodes] == ["flag", "other", "when"]

@@ -15,11 +15,12 @@ from tests.graph.model import Pair
 from tests.graph.nodes import chain, node, tree
 
 
-def scheduler_of(*dependencies, outputs=None, lanes=None):
+def scheduler_of(*dependencies, outputs=None, lanes=None, **options):
     """Return a scheduler; by default the last task is the output, and all are in lane 0."""
     count = len(dependencies)
     outputs = [count - 1] if outputs is None else outputs
-    return Scheduler(dependencies, dependents_of(list(dependencies)), lanes or [0] * count, outputs)
+    dependents = dependents_of(list(dependencies))
+    return Scheduler(dependencies, dependents, lanes or [0] * count, outputs, **options)
 
 
 def planned(*outputs):
@@ -375,6 +376,52 @@ def test_a_task_that_becomes_a_call_of_what_has_failed_is_not_run():
     assert scheduler.renew(running, [], [], (1,), 0) == [3, 0]
     assert scheduler.behind == dict.fromkeys(range(4), 1)
     scheduler.validate()
+
+
+def test_a_lost_result_is_made_again_for_what_has_become_another_call():
+    """A call that another has turned into waits for it, though the lost one may not know that any more."""
+    scheduler = scheduler_of((), (), (1,), outputs=[0], holds_inputs=True)
+    begin(scheduler)
+    scheduler.finish(begin(scheduler), "there")
+    scheduler.expand(0, [(1,)], [0], 3)
+    assert begin(scheduler) == 3
+    scheduler.renew(3, [()], [0], (1, 4), 0)
+    scheduler.cancel()
+    lost = scheduler.needed_again([1])
+    assert lost == [1]
+    scheduler.forget(lost)
+    scheduler.revive()
+    assert states_of(scheduler) == ["waiting", "ready", "waiting", "waiting", "ready"]
+    scheduler.validate()
+
+
+def test_a_lost_lazy_task_that_has_returned_a_node_waits_for_that():
+    """It does not sleep: it has its result as soon as the node has one."""
+    scheduler = scheduler_of((), (0,), outputs=[1], lazy=[0], holds_inputs=True)
+    scheduler.expand(begin(scheduler), [()], [0], 2)
+    scheduler.finish(begin(scheduler), "there")
+    assert begin(scheduler) == 1
+    scheduler.fail(1)
+    scheduler.forget(scheduler.needed_again([0]))
+    scheduler.revive()
+    assert not scheduler.sleeps(0)
+    assert states_of(scheduler) == ["waiting", "waiting", "ready"]
+    scheduler.finish(begin(scheduler), "again")
+    assert states_of(scheduler)[:2] == ["finished", "ready"]
+    scheduler.validate()
+
+
+def test_states_may_be_another_list():
+    """One that notes changes, say: the scheduler goes on with that."""
+    scheduler = scheduler_of((), (0,))
+
+    class Noting(list):
+        pass
+
+    scheduler.note_states(Noting)
+    scheduler.finish(begin(scheduler), "a")
+    assert type(scheduler.state) is Noting
+    assert states_of(scheduler) == ["finished", "ready"]
 
 
 @pytest.mark.parametrize(
