@@ -121,6 +121,8 @@ class Runtime:
         6
     """
 
+    _HOW_ELSEWHERE = "use it where its `async with` block is, or leave out runtime= to use this loop's own"
+
     def __init__(
         self,
         *,
@@ -416,10 +418,7 @@ class Runtime:
         if self._is_closed and not is_inside(self._lanes):
             raise RuntimeClosedError("this runtime is closed; use nodes inside its `async with` block")
         if loop is not self._loop:
-            raise RuntimeError(
-                "this runtime belongs to another event loop: use it where its `async with` block is, or "
-                "leave out runtime= to use this loop's own"
-            )
+            raise RuntimeError(f"this runtime belongs to another event loop: {self._HOW_ELSEWHERE}")
         return self._lanes
 
 

@@ -82,6 +82,8 @@ class DaskRuntime(Runtime):
         30
     """
 
+    _HOW_ELSEWHERE = "make a DaskRuntime for each loop, with a client of that loop"
+
     def __init__(
         self,
         client: Client,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 from collections.abc import AsyncIterator, Iterator
@@ -14,8 +15,9 @@ pytest.importorskip("distributed")
 
 from distributed import Client
 
-from asyncgraph import Runtime
+from asyncgraph import Delayed, Runtime
 from asyncgraph.dask import DaskExecutor
+from asyncgraph.errors import WorkerCrashedError
 from tests.clusters.cluster import cluster
 from tests.clusters.traffic import Traffic
 
@@ -51,6 +53,13 @@ async def runtime(client: Client) -> AsyncIterator[Runtime]:
 def traffic(client: Client, monkeypatch: pytest.MonkeyPatch) -> Traffic:
     """Note what the client is asked for."""
     return Traffic(client, monkeypatch)
+
+
+async def value_later(node: Delayed[Any], **options: Any) -> Any:
+    """The value of a node, computed once more if Dask gives it to workers that are being ended, and blames it."""
+    while True:
+        with contextlib.suppress(WorkerCrashedError):
+            return await node.compute(**options)
 
 
 async def nothing_is_left(client: Client) -> None:

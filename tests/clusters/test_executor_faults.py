@@ -26,7 +26,7 @@ from asyncgraph.errors import (
 )
 from asyncgraph.ray import RayExecutor
 from tests.clusters.cluster import cluster
-from tests.clusters.conftest import nothing_is_left
+from tests.clusters.conftest import nothing_is_left, value_later
 from tests.clusters.gates import Gate
 
 # What takes long is tried on one loop.
@@ -463,4 +463,4 @@ async def test_a_restarted_cluster(runtime, client, began, gate):
     await client.restart(wait_for_workers=False)
     with pytest.raises(WorkerCrashedError, match="scheduler-restart"):
         await run
-    assert await add(1, 2) == 3
+    assert await value_later(add(1, 2)) == 3
