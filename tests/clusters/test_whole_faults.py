@@ -358,6 +358,19 @@ async def test_a_client_of_another_loop(client):
     )
 
 
+async def test_a_runtime_of_another_loop(runtime):
+    """It is refused there once it was used here, with what would be right."""
+    assert await add(1, 2).compute(runtime=runtime) == 3
+
+    async def elsewhere() -> None:
+        await add(1, 2).compute(runtime=runtime)
+
+    with pytest.raises(
+        RuntimeError, match="another event loop: make a DaskRuntime for each loop, with a client"
+    ):
+        await asyncio.to_thread(asyncio.run, elsewhere())
+
+
 def test_what_is_no_client():
     """It is refused when it is given."""
     with pytest.raises(TypeError) as caught:
