@@ -56,7 +56,7 @@ def traffic(client: Client, monkeypatch: pytest.MonkeyPatch) -> Traffic:
 
 
 async def value_later(node: Delayed[Any], **options: Any) -> Any:
-    """The value of a node, also where Dask gives it to workers that are being ended at first, and blames it."""
+    """The value of a node, also where Dask gives it to workers that are being ended, and blames it."""
     while True:
         with contextlib.suppress(WorkerCrashedError):
             return await node.compute(**options)

@@ -411,6 +411,21 @@ def test_a_lost_lazy_task_that_has_returned_a_node_waits_for_that():
     scheduler.validate()
 
 
+def test_a_withdrawn_result_is_that_of_a_lazy_task():
+    """When all is revived, it sleeps until what needs it waits for nothing else."""
+    scheduler = scheduler_of((), (), (0, 1), outputs=[2], holds_inputs=True)
+    scheduler.finish(begin(scheduler), "opened")
+    scheduler.fail(begin(scheduler))
+    scheduler.withdraw(0)
+    scheduler.revive()
+    assert scheduler.sleeps(0)
+    assert states_of(scheduler) == ["waiting", "ready", "waiting"]
+    scheduler.finish(begin(scheduler), "there")
+    assert not scheduler.sleeps(0)
+    assert states_of(scheduler) == ["ready", "finished", "waiting"]
+    scheduler.validate()
+
+
 def test_states_may_be_another_list():
     """One that notes changes, say: the scheduler goes on with that."""
     scheduler = scheduler_of((), (0,))
