@@ -1,8 +1,6 @@
 """One graph, unchanged, in three places: here, with its CPU-bound nodes on a Dask cluster, and whole on that.
 
-In the second the texts are fetched on the event loop here, and counted on the cluster, which this starts. In
-the third they are fetched on the cluster as well: coroutines run on its workers, and only the summary comes
-home.
+In the second the texts are fetched on the event loop here, in the third on the cluster's workers.
 """
 
 from __future__ import annotations
@@ -19,19 +17,17 @@ from asyncgraph.dask import DaskExecutor, DaskRuntime
 TEXTS = {
     "dickens": "it was the best of times it was the worst of times",
     "melville": "call me ishmael some years ago never mind how long",
-    "empty": "",
 }
 
 
 @delayed
 async def fetch(name: str) -> tuple[str, int]:
-    return await asyncio.sleep(0.01, TEXTS[name]), os.getpid()  # as a download would
+    return await asyncio.sleep(0.01, TEXTS.get(name, "")), os.getpid()  # as a download would
 
 
 @delayed(executor="process")
 def count(fetched: tuple[str, int]) -> tuple[Counter[str], set[int]]:
-    text, fetcher = fetched
-    return Counter(text.split()), {fetcher, os.getpid()}
+    return Counter(fetched[0].split()), {fetched[1], os.getpid()}
 
 
 @delayed(executor="process")
@@ -43,15 +39,12 @@ def summary(counts: list[tuple[Counter[str], set[int]]]) -> tuple[str, set[int]]
 
 async def main() -> None:
     graph = summary([count(fetch("dickens")), count(fetch("melville"))])
-    here, _ = await graph
-    print(f"here:   {here}")
-    async with (
-        LocalCluster(n_workers=2, asynchronous=True, dashboard_address=":0", silence_logs=50) as cluster,
-        Client(cluster, asynchronous=True) as client,
-    ):
-        workers = set((await client.run(os.getpid)).values())
-        ways = {"hybrid": Runtime(executors={"process": DaskExecutor(client)}), "whole": DaskRuntime(client)}
-        for name, runtime in ways.items():
+    print(f"here:   {(here := (await graph)[0])}")
+    local = LocalCluster(n_workers=2, asynchronous=True, dashboard_address=":0", silence_logs=50)
+    async with local, Client(local, asynchronous=True) as client:
+        workers = {*(await client.run(os.getpid)).values()}
+        hybrid = Runtime(executors={"process": DaskExecutor(client)})
+        for name, runtime in ("hybrid", hybrid), ("whole", DaskRuntime(client)):
             async with runtime:
                 there, pids = await graph
                 print(f"{name + ':':<7} {there}")

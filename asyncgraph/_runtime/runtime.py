@@ -384,6 +384,7 @@ class Runtime:
             return
         for run in self._runs:
             run.abandon()
+        self._runs.clear()  # which have this, and are not over
         for executor in self._executors():
             executor.close()
 

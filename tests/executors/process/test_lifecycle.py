@@ -15,10 +15,9 @@ import time
 import pytest
 
 from asyncgraph.errors import RuntimeClosedError, WorkerStartError
-from asyncgraph.executors.process import ProcessExecutor
+from asyncgraph.executors.process import ProcessExecutor, crew
 from asyncgraph.executors.process import handle as handle_module
 from asyncgraph.executors.process import link as link_module
-from asyncgraph.executors.process import pool as pool_module
 from asyncgraph.executors.process import threaded as threaded_module
 from tests.executors.process import remote
 from tests.executors.process.harness import PATIENCE, ROOT, Started, gone, run_script
@@ -106,11 +105,11 @@ def sleeper(folder):
 
 async def test_aclose_leaves_no_process_and_no_descriptor(make_pool, monkeypatch):
     """When aclose returns, all workers are reaped; they leave by themselves, and are not killed."""
-    monkeypatch.setattr(pool_module, "_LEAVE_TIME", PATIENCE)
+    monkeypatch.setattr(crew, "_LEAVE_TIME", PATIENCE)
     pool = make_pool()
     calls = [pool.start(remote.pid) for _ in range(2)]
     pids = {await call.value() for call in calls}
-    workers = [worker.process for worker in pool.executor._workers]
+    workers = [worker.process for worker in pool.executor._crew.workers]
     await pool.executor.aclose()
     assert {worker.exitcode for worker in workers} == {0}
     for pid in pids:
