@@ -37,8 +37,9 @@ demo: $(VENV)/.base ## run the demonstration (ARGS=... goes to it)
 	@$(BIN)/python examples/demo.py $(ARGS)
 
 # All tests are run by several processes at once, two of which take half the time of one on two cores. With ARGS it is
-# one, for -x and --pdb to work, unless they say -n. "logical" counts two threads of a core as two, "auto" as one.
-SEVERAL = -n logical --maxprocesses 4 --dist worksteal
+# one, for -x and --pdb to work, unless they say -n. "logical" counts two threads of a core as two, "auto" as one. A file
+# stays in one process: what a document says later needs what it has said before.
+SEVERAL = -n logical --maxprocesses 4 --dist loadfile
 test: $(VENV)/.dev ## run all tests, documents included (ARGS=... goes to pytest)
 	$(BIN)/python -m pytest $(or $(ARGS),$(SEVERAL))
 
