@@ -76,7 +76,7 @@ class Ahead:
         # cluster takes nothing of a graph that refers to what it has let go of.
         self._forgotten: list[Any] = []
         # Of whom workers send word, and what has come before it was time.
-        self._run = f"{uuid.uuid4().hex}"
+        self._run = uuid.uuid4().hex
         self._listens = False
         self._notes: dict[str, Note] = {}
         self._tasks: dict[str, int] = {}

@@ -7,7 +7,6 @@ event loop.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -104,11 +103,6 @@ class GraphExecutor(RemoteExecutor):
     """
 
     _engine: GraphEngine
-
-    def __init__(
-        self, engine: GraphEngine, slots: int, loop: asyncio.AbstractEventLoop, after_timeout: str
-    ) -> None:
-        super().__init__(engine, slots, loop, after_timeout)
 
     def hand_over(self, calls: Sequence[GraphCall], values: Mapping[str, Packed], deliver: Deliver) -> None:
         """Hand a graph over; the handles of its calls are delivered, or why there are none."""

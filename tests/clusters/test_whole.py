@@ -72,41 +72,6 @@ def runtime(client):
     return DaskRuntime(client)
 
 
-class Traffic:
-    """What a client was asked for."""
-
-    def __init__(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.graphs: list[list[str]] = []
-        self.annotations: dict[str, Any] = {}
-        self.gathered: list[str] = []
-        self.scattered = 0
-        get, gather, scatter = client.get, client.gather, client.scatter
-
-        def getting(graph: Any, keys: list[str], **options: Any) -> Any:
-            self.graphs.append([key.split("-")[0] for key in keys])
-            for layer in graph.layers.values():
-                names = ["-".join(key.split("-")[:2]) for key in layer]
-                self.annotations |= dict.fromkeys(names, layer.annotations)
-            return get(graph, keys, **options)
-
-        def gathering(future: Any, **options: Any) -> Any:
-            self.gathered.append(future.key.split("-")[0])
-            return gather(future, **options)
-
-        def scattering(*data: Any, **options: Any) -> Any:
-            self.scattered += 1
-            return scatter(*data, **options)
-
-        monkeypatch.setattr(client, "get", getting)
-        monkeypatch.setattr(client, "gather", gathering)
-        monkeypatch.setattr(client, "scatter", scattering)
-
-
-@pytest.fixture
-def traffic(client, monkeypatch):
-    return Traffic(client, monkeypatch)
-
-
 async def test_all_of_it_runs_on_workers(runtime, traffic):
     """Functions and coroutines alike, as one graph of Dask's, of which only what was asked for comes home."""
     total = delayed(sum)([add(fetch(number), 1) for number in range(5)]) + 1
