@@ -40,6 +40,9 @@ LARGE = 1 << 20
 # How often a value is asked for, if others cancel what Dask has joined with it.
 _ATTEMPTS = 3
 
+# What Dask says of a task that needs data which were lost, and were sent to a worker from outside.
+_FORGOTTEN = "already forgotten"
+
 AFTER_TIMEOUT = (
     "it was cancelled in executor {executor}, and what has begun in a thread of a worker goes on there by "
     "itself"
@@ -62,8 +65,8 @@ class DaskExecutor:
     cancelled, or late, so is its future; Dask begins nothing of it then, but what has begun in a thread of a
     worker goes on by itself. A worker that dies is Dask's to recover: it begins what was running there once
     more elsewhere, three times by default, and `WorkerCrashedError` says if that did not help, or if what is
-    lost came from here and is large (1 MB).
-    `retries_on_crash=` and `isolate=` have no effect.
+    lost came from here and is large (1 MB). With `retries_on_crash=` the call is sent again then, so many
+    times at most; what it takes is kept here until it is over. `isolate=` has no effect.
 
     asyncgraph has to be installed where the scheduler and the workers run.
 
@@ -242,6 +245,12 @@ class DaskEngine:
             )
         elif self._client.status in ("closing", "closed"):
             explained = RuntimeClosedError(_closed(f"{key} was lost"))
+        elif getattr(error, "reason", None) == _FORGOTTEN:
+            explained = WorkerCrashedError(
+                f"{key} was lost by the Dask cluster with a worker: it takes something that was sent there "
+                "from here because it is large (1 MB), or that was made of such, and Dask cannot make that "
+                "again. retries_on_crash= sends again what came from here"
+            )
         elif isinstance(error, FutureCancelled | asyncio.CancelledError):
             explained = WorkerCrashedError(f"{key} was lost by the Dask cluster: {_why(error)}")
         elif isinstance(error, OSError):
