@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncgraph._runtime.options import whole_number
 from asyncgraph.errors import RuntimeClosedError, SerializationError, WorkerCrashedError
+from asyncgraph.executors.dask_frames import moved_in_frames
 from asyncgraph.executors.remote import AwayCall, RemoteExecutor
 from asyncgraph.executors.safe_text import describe_error, safe_repr
 
@@ -126,6 +127,11 @@ class DaskEngine:
     """Dask, as an `Engine`."""
 
     def __init__(self, client: Any) -> None:  # a Client; nearly nothing of it is typed
+        from asyncgraph.executors.packing import Packed
+        from asyncgraph.executors.travel import Held
+
+        for kind in (Packed, Held):  # which may have been imported before Dask was
+            moved_in_frames(kind)
         self._client = client
         # What is being sent, and what is being gathered, also when the call has been cancelled meanwhile.
         self._sending: set[asyncio.Task[Any]] = set()
