@@ -17,7 +17,7 @@ from asyncgraph.executors.dask_frames import Frames, moved_in_frames
 from asyncgraph.executors.process.payload import Part
 from asyncgraph.executors.process.pickling import PROTOCOL, Pieces, apart_into
 from asyncgraph.executors.process.refusal import Refusal
-from asyncgraph.executors.process.serialization import Pickler, find_culprit
+from asyncgraph.executors.process.serialization import PlacingPickler, find_culprit
 from asyncgraph.executors.remote import Remote
 
 __all__ = ["Packed", "pack", "packed_arguments", "packed_function", "packed_input", "packed_value", "unpack"]
@@ -128,23 +128,8 @@ def packed_value(value: Any) -> Packed:
 
 def _packed(value: Any, remotes: list[Remote]) -> Packed:
     pieces, buffers = Pieces(), list[pickle.PickleBuffer]()
-    _AwayPickler(pieces, remotes, apart_into(buffers)).dump(value)
+    PlacingPickler(pieces, remotes, Remote, value_at, apart_into(buffers)).dump(value)
     return Packed(b"".join(pieces), [each.raw() for each in buffers])
-
-
-class _AwayPickler(Pickler):
-    """Sends the place of a value among those that the cluster has, instead of the value."""
-
-    def __init__(self, pieces: Pieces, remotes: list[Remote], buffer_callback: Any) -> None:
-        super().__init__(pieces, PROTOCOL, buffer_callback=buffer_callback)
-        self._remotes = remotes
-
-    def reducer_override(self, obj: Any) -> Any:
-        """Reduce what stands for a value to its place."""
-        if type(obj) is Remote:
-            self._remotes.append(obj)
-            return value_at, (len(self._remotes) - 1,)
-        return super().reducer_override(obj)
 
 
 class _Unpickler(pickle.Unpickler):

@@ -31,6 +31,7 @@ from asyncgraph.executors.safe_text import safe_repr
 
 __all__ = [
     "Pickler",
+    "PlacingPickler",
     "dumps",
     "find_culprit",
     "pack_arguments",
@@ -109,7 +110,7 @@ def pack_arguments(arguments: Any, attached: list[Payload]) -> Payload:
     """
     try:
         pieces, buffers = Pieces(), list[pickle.PickleBuffer]()
-        AttachingPickler(pieces, attached, apart_into(buffers)).dump(arguments)
+        PlacingPickler(pieces, attached, Payload, attached_value, apart_into(buffers)).dump(arguments)
         return Payload.of(pieces, buffers)
     except BaseException as error:  # the user's code runs here
         *function, args, kwargs = arguments
@@ -162,24 +163,35 @@ def pack_result(value: Any) -> Payload:
     raise Refusal("result-pickle", *find_culprit([("result", value)]), cause)
 
 
-class AttachingPickler(Pickler):
-    """Does not pickle the payloads in what it pickles: they are attached to it.
+class PlacingPickler(Pickler):
+    """Does not pickle objects of one type, which travel in another way: a place stands for each.
 
     Args:
         pieces: Where the pickle goes.
-        attached: Payloads that are met are appended to this.
+        placed: Objects of the type that are met are appended to this.
+        kind: The type.
+        value_at: The function whose call with the place stands in the pickle for an object.
         buffer_callback: See `pickle.Pickler`.
     """
 
-    def __init__(self, pieces: Pieces, attached: list[Payload], buffer_callback: Any) -> None:
+    def __init__(
+        self,
+        pieces: Pieces,
+        placed: list[Any],
+        kind: type,
+        value_at: Callable[[int], Any],
+        buffer_callback: Any,
+    ) -> None:
         super().__init__(pieces, PROTOCOL, buffer_callback=buffer_callback)
-        self._attached = attached
+        self._placed = placed
+        self._kind = kind
+        self._value_at = value_at
 
     def reducer_override(self, obj: Any) -> Any:
-        """Reduce a payload to its place among the attached ones."""
-        if type(obj) is Payload:
-            self._attached.append(obj)
-            return attached_value, (len(self._attached) - 1,)
+        """Reduce an object of the type to its place."""
+        if type(obj) is self._kind:
+            self._placed.append(obj)
+            return self._value_at, (len(self._placed) - 1,)
         return super().reducer_override(obj)
 
 
