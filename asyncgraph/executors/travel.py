@@ -49,12 +49,14 @@ class Held:
     Args:
         value: The value.
         key: The key of the node.
+        is_whole: Whether the node is in a graph that the cluster has as a whole.
     """
 
-    __slots__ = ("__weakref__", "_key", "_packed", "_refusal", "_value")
+    __slots__ = ("__weakref__", "_is_whole", "_key", "_packed", "_refusal", "_value")
 
-    def __init__(self, value: Any, key: str) -> None:
+    def __init__(self, value: Any, key: str, *, is_whole: bool = False) -> None:
         self._key = key
+        self._is_whole = is_whole
         self._value: Any = value
         self._packed: Packed | None = None
         self._refusal: SerializationError | None = None
@@ -83,33 +85,32 @@ class Held:
         except SerializationError as refusal:
             return None, refusal.with_traceback(None)  # which would hold this, and this holds that
 
-    def _sent(self) -> tuple[str, Packed | bytes]:
-        """Its key, and the value as it is sent on; or why it is not, as bytes."""
+    def _sent(self) -> tuple[str, Packed | bytes, bool]:
+        """What it is made of anew: its key, and the value as it is sent on; or why it is not, as bytes."""
         packed, refusal = self._packed, self._refusal
         if packed is not None:
-            return self._key, packed
+            return self._key, packed, self._is_whole
         if refusal is None:
             try:
-                return self._key, packed_value(self._value)
+                return self._key, packed_value(self._value), self._is_whole
             except BaseException as error:  # the user's code
-                refusal = _result_refused(self._value, self._key, error)
-        return self._key, encode(refusal)
+                refusal = _result_refused(self._value, self._key, error, is_whole=self._is_whole)
+        return self._key, encode(refusal), self._is_whole
 
     def __reduce__(self) -> tuple[Any, ...]:
         return arrived, self._sent()
 
     def frames(self) -> Frames:
         """Take it apart, as it is sent on."""
-        key, sent = self._sent()
-        if isinstance(sent, Packed):
-            return {"key": key}, sent.frames()[1]
-        return {"key": key, "is_refused": True}, [sent]
+        key, sent, is_whole = self._sent()
+        header = {"key": key, "is_whole": is_whole, "is_refused": isinstance(sent, bytes)}
+        return header, [sent] if isinstance(sent, bytes) else sent.frames()[1]
 
     @classmethod
     def of_frames(cls, header: Mapping[str, Any], frames: Sequence[Any]) -> Held:
         """What has come so."""
-        is_refused = "is_refused" in header
-        return arrived(header["key"], bytes(frames[0]) if is_refused else Packed.of_frames({}, frames))
+        sent = bytes(frames[0]) if header["is_refused"] else Packed.of_frames({}, frames)
+        return arrived(header["key"], sent, header["is_whole"])
 
     def __sizeof__(self) -> int:
         """Bytes, as far as the cluster's own way of telling knows."""
@@ -121,13 +122,14 @@ class Held:
         return own + int(sys.getsizeof(self._value) if module is None else module.sizeof(self._value))
 
 
-def _result_refused(value: Any, key: str, error: BaseException) -> SerializationError:
-    return Refusal("result-pickle", *find_culprit([("result", value)]), error).as_error(key)
+def _result_refused(value: Any, key: str, error: BaseException, *, is_whole: bool) -> SerializationError:
+    culprit = find_culprit([("result", value)])
+    return Refusal("result-pickle", *culprit, error).as_error(key, is_whole=is_whole)
 
 
-def arrived(key: str, sent: Packed | bytes) -> Held:
+def arrived(key: str, sent: Packed | bytes, is_whole: bool) -> Held:  # noqa: FBT001 - as a pickle calls it
     """What has been sent, where it has come."""
-    held = Held(None, key)
+    held = Held(None, key, is_whole=is_whole)
     if isinstance(sent, Packed):
         held._packed = sent
     else:
@@ -189,6 +191,8 @@ def perform_loaded(
     held: Sequence[Held],
     unkept: tuple[type, ...],
     finish: Callable[[Context, Any], Any] | None = None,
+    *,
+    is_whole: bool = False,
 ) -> Held:
     """As `perform_away`, for a call that comes in another way.
 
@@ -199,6 +203,7 @@ def perform_loaded(
         held: See there.
         unkept: See there.
         finish: Makes, of the context of the call and what it has returned, the result.
+        is_whole: Whether the node is in a graph that the cluster has as a whole.
     """
     try:
         values = [each.value() for each in held]
@@ -213,8 +218,9 @@ def perform_loaded(
         if finish is not None:
             value = finish(context, value)
         if not isinstance(value, unkept):
-            return Held(value, key)
-        reply = Reply(_NODE, f"{key} has returned a {type(value).__name__}", _dumped(value, key))
+            return Held(value, key, is_whole=is_whole)
+        about = f"{key} has returned a {type(value).__name__}"
+        reply = Reply(_NODE, about, _dumped(value, key, is_whole=is_whole))
     except BaseException as error:
         reply = Reply(_ERROR, describe_error(error), encode(without_own_frames(error)))
     raise reply
@@ -236,10 +242,10 @@ def _refused_here(key: str, cause: BaseException) -> SerializationError:
     return error
 
 
-def _dumped(value: Any, key: str) -> bytes:
+def _dumped(value: Any, key: str, *, is_whole: bool) -> bytes:
     try:
         return dumps(value)
     except BaseException as error:  # the user's code
         if isinstance(value, CoroutineType):
             value.close()
-        raise _result_refused(value, key, error) from error
+        raise _result_refused(value, key, error, is_whole=is_whole) from error

@@ -9,7 +9,9 @@ import gc
 import io
 import os
 import random
+import threading
 import traceback
+from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from asyncgraph import Input, Retry, Runtime, as_completed, compile, compute, delayed, dump, start, when
 from asyncgraph._graph import node as nodes
 from asyncgraph.dask import DaskRuntime
-from asyncgraph.errors import DependencyError, GraphError
+from asyncgraph.errors import DependencyError, GraphError, SerializationError
 from asyncgraph.observe import NodeFinished, NodeRetrying, NodeStarted, OpenTelemetry, Report
+from tests.clusters.gates import Gate
 from tests.clusters.test_executor import span_there
 from tests.runtime import stories
 
@@ -147,6 +150,20 @@ async def test_results_stay_where_they_are(runtime, traffic):
     assert (size, len(value)) == (8_000_000, 4_000_000)
     assert sorted(traffic.gathered) == ["block", "size_of"]
     assert traffic.scattered == 0
+
+
+async def test_what_was_asked_for_is_not_kept_for_what_cannot_be_sent(runtime, client, tmp_path):
+    """The cluster has it for calls that take it, and lets go of it when the last one is refused."""
+    with Gate.made(tmp_path / "gate") as gate:
+        data, other = block(1000), delayed(Gate.wait)(gate)
+        run = start([data, size_of(data, threading.Lock()), other], runtime=runtime, return_exceptions=True)
+        async with asyncio.timeout(20):
+            while len(client.futures) > 1 or not run.statistics().failed:  # noqa: ASYNC110 - it drops them a turn later
+                await asyncio.sleep(0)
+        gate.open()
+        value, failed, _ = await run
+    assert value == bytearray(1000)
+    assert isinstance(failed, SerializationError)
 
 
 async def test_functions_that_return_nodes(runtime, traffic):
@@ -339,6 +356,42 @@ async def test_what_is_told(runtime):
     calls = [event for event in events if isinstance(event, NodeFinished) and event.node.kind == "function"]
     assert {event.worker for event in calls if event.worker} <= {"worker 0", "worker 1"}
     assert {event.node.executor for event in events if isinstance(event, NodeStarted)} == {"dask"}
+
+
+async def test_notes_are_subscribed_to_while_a_run_listens(runtime, client, tmp_path):
+    """By the first of several; when the last one is over, the scheduler sends the client none."""
+    with Gate.made(tmp_path / "one") as one, Gate.made(tmp_path / "other") as other:
+        told = asyncio.Semaphore(0)
+        options: Any = {"runtime": runtime, "observers": [_when_started(told.release)]}
+        runs = {gate: start(delayed(Gate.wait)(gate), **options) for gate in (one, other)}
+        for _ in runs:
+            await told.acquire()
+        for gate, run in runs.items():
+            assert await client.run_on_scheduler(_subscribers) == [client.id]
+            gate.open()
+            await run
+    async with asyncio.timeout(20):
+        while await client.run_on_scheduler(_subscribers):
+            pass
+    events: list[Any] = []
+    await fetch(1).compute(runtime=runtime, observers=[events.append])
+    stories.check(events)
+    assert {event.worker for event in events if isinstance(event, NodeFinished)} <= {"worker 0", "worker 1"}
+
+
+def _when_started(act: Callable[[], object]) -> Callable[[Any], None]:
+    def observe(event: Any) -> None:
+        if isinstance(event, NodeStarted):
+            act()
+
+    return observe
+
+
+def _subscribers(dask_scheduler: Any) -> list[str]:
+    topics = dask_scheduler._broker._topics
+    return [
+        each for name, topic in topics.items() if name.startswith("asyncgraph-") for each in topic.subscribers
+    ]
 
 
 class Sizeless:

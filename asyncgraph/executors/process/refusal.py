@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from types import FrameType
 from typing import Any
 
 from asyncgraph.errors import SerializationError
-from asyncgraph.executors.base import without_own_frames
+from asyncgraph.executors.base import PACKAGE
 from asyncgraph.executors.safe_text import describe_error
 
 __all__ = ["Refusal"]
@@ -23,6 +24,13 @@ _PROBLEMS = {
 _WAY = (
     "Leave it out, make it where it is used (as from a path or settings), or run the node with "
     'executor="thread".'
+)
+
+# Where everything goes to a cluster, whatever executor it asks for.
+_WAY_OF_WHOLE = (
+    "Leave it out, make it where it is used (as from a path or settings), or keep the node here: a "
+    "DaskRuntime sends whole graphs to its cluster, and Runtime(executors={'process': DaskExecutor(client)}) "
+    'what has executor="process".'
 )
 
 
@@ -45,11 +53,30 @@ class Refusal(Exception):  # noqa: N818 - not an error that a user ever meets
         self.cause = cause
         self.missing = missing
 
-    def as_error(self, key: str) -> SerializationError:
-        """The error for the node with this key."""
+    def as_error(self, key: str, *, is_whole: bool = False) -> SerializationError:
+        """The error for the node with this key.
+
+        Args:
+            key: The key.
+            is_whole: Whether the node is in a graph that a cluster has as a whole.
+        """
         what = f"{self.place}, of type {self.kind}," if self.place else "it"
         why = describe_error(self.cause)
-        message = _PROBLEMS[self.stage].format(key=key, what=what, why=why, way=_WAY)
+        way = _WAY_OF_WHOLE if is_whole else _WAY
+        message = _PROBLEMS[self.stage].format(key=key, what=what, why=why, way=way)
         error = SerializationError(message, stage=self.stage, location=self.place)
-        error.__cause__ = without_own_frames(self.cause)
+        error.__cause__ = _without_pickling(self.cause)
         return error
+
+
+def _without_pickling(error: BaseException) -> BaseException:
+    """Drop the frames of those who pickle from the top of the traceback: they have all that was pickled."""
+    traceback = error.__traceback__
+    while traceback is not None and _is_pickling(traceback.tb_frame):
+        traceback = traceback.tb_next
+    return BaseException.with_traceback(error, traceback)
+
+
+def _is_pickling(frame: FrameType) -> bool:
+    is_of_cloudpickle = str(frame.f_globals.get("__name__")).startswith("cloudpickle.")
+    return is_of_cloudpickle or frame.f_code.co_filename.startswith(PACKAGE)
