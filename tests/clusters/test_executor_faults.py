@@ -463,13 +463,15 @@ async def test_a_value_made_of_a_large_argument(runtime, client, began, gate):
 @ONE_LOOP
 async def test_a_call_that_no_worker_survives(runtime, client):
     """Dask gives up, which is told in our words, with its own error as the cause."""
+    deadly = delayed(lambda: os.kill(os.getpid(), signal.SIGKILL), name="deadly", executor="process")()
     with pytest.raises(WorkerCrashedError) as caught:
-        await delayed(lambda: os.kill(os.getpid(), signal.SIGKILL), name="deadly", executor="process")()
+        await deadly
     assert str(caught.value).startswith(
-        "deadly-1 was running on Dask workers each time that one of them died: 2 in all, the last one at tcp://"
+        f"{deadly.key} was running on Dask workers each time that one of them died: 2 in all, the last one "
+        "at tcp://"
     )
     assert type(caught.value.__cause__).__name__ == "KilledWorker"
-    assert "deadly-1 (deadly) failed, process executor" in caught.value.__notes__[0]
+    assert f"{deadly.key} (deadly) failed, process executor" in caught.value.__notes__[0]
 
 
 @ONE_LOOP
