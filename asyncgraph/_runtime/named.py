@@ -15,7 +15,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from asyncgraph._graph.node import Node, key_of
-from asyncgraph._graph.scheduler import READY, WAITING
 from asyncgraph._runtime.owner import Guard, Owner, Resolved
 from asyncgraph._runtime.remotes import Remotes
 from asyncgraph._runtime.sightings import Sighting
@@ -204,7 +203,7 @@ class Named:
             if call.timer is not None:
                 call.timer.cancel()
             if isinstance(call.handed, AwayCall) and call.handed.stayed is not None:
-                self.remotes.note(task, lane, call.handed.stayed)
+                self.remotes.note(task, call.handed.stayed)
             if owner.is_stopping and isinstance(error, NodeExitedError) and _is_cancel(error.original):
                 error = error.original  # it has done as it was told
             if call.is_late and not owner.is_stopping:
@@ -213,12 +212,11 @@ class Named:
                 call.node._function.durations.add(time.monotonic() - call.since)
             if lane in self._ahead:
                 self._ahead[lane].over(task, has_value=error is None and not isinstance(value, Node))
-            has_failed, outcome = error is not None, [(None if error is not None else value, error)]
+            outcome = [(None if error is not None else value, error)]
             del value, error
             # In no variable of a frame that goes on: it would be behind those in a traceback.
             owner.settle(task, lane, *outcome.pop())
-            if not (has_failed and owner.scheduler.state[task] in (WAITING, READY)):  # for another attempt
-                self.remotes.used(call.copies)
+            self.remotes.used(call.copies)
             owner.begin_others()
         owner.wake()
 

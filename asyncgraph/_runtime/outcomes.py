@@ -124,6 +124,8 @@ class Outcomes:
         self._describe(error, task, lane)
         self.errors[task] = error
         failed = [task, *owner.scheduler.fail(task)]
+        if parts.named is not None:
+            parts.named.remotes.failed(failed)
         if parts.choices is not None and not owner.is_resumable:
             parts.choices.forget(failed)
         if self._keep_going and isinstance(error, Exception):

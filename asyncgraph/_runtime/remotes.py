@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from asyncgraph._graph.node import Node, in_dependency_order, key_of
-from asyncgraph._graph.scheduler import FINISHED
+from asyncgraph._graph.scheduler import FINISHED, READY, RUNNING, WAITING
 from asyncgraph._runtime.owner import Guard, Owner
 from asyncgraph.errors import GraphError
 from asyncgraph.executors.remote import BOTH, HERE, THERE, Remote
@@ -32,7 +32,8 @@ class Remotes:
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self._guard = Guard(owner)
-        # What is on a cluster, beside the value here: with how many calls there are still to use it.
+        # What is on a cluster, beside the value here: with how many of its dependents, the first ones, will
+        # make no use of it any more.
         self._copies: dict[int, tuple[Remote, int]] = {}
         # Whether there may be anything that is only there: a run that goes on with another has that from it.
         self._has_any = owner.scheduler.holds_inputs
@@ -81,13 +82,9 @@ class Remotes:
         scheduler = self._owner.scheduler
         return scheduler.lanes[scheduler.final(task)]
 
-    def note(self, task: int, lane: int, remote: Remote) -> None:
+    def note(self, task: int, remote: Remote) -> None:
         """The result of a task is here, and on the cluster as well."""
-        scheduler = self._owner.scheduler
-        users = {each for each in scheduler.dependents[task] if not scheduler.is_alias(each)}
-        count = sum(scheduler.lanes[each] == lane for each in users)
-        if count:
-            self._copies[task] = remote, count
+        self._keep(task, remote, 0)
 
     def copies(self, task: int, lane: int) -> Mapping[int, Remote] | None:
         """For a task of this lane: what the cluster has of what it needs, beside what is only there."""
@@ -108,14 +105,40 @@ class Remotes:
         known = self._copies.get(task)
         return None if known is None else known[0]
 
-    def used(self, copies: Iterable[int]) -> None:
-        """A call that uses these is over."""
-        for task in copies:
-            remote, uses = self._copies[task]
-            if uses == 1:
-                del self._copies[task]
-            else:
-                self._copies[task] = remote, uses - 1
+    def used(self, tasks: Iterable[int]) -> None:
+        """A call is over that has taken the results of these: let go of what no call is to use any more."""
+        for task in tasks:
+            if task in self._copies:
+                self._keep(task, *self._copies[task])
+
+    def failed(self, tasks: Iterable[int]) -> None:
+        """These have failed, or will not run: they use nothing."""
+        if self._copies:
+            for task in tasks:
+                self.used(self._owner.scheduler.dependencies[task])
+
+    def _keep(self, task: int, remote: Remote, passed: int) -> None:
+        """Keep what is on the cluster of a result for those of its dependents that are not over.
+
+        Each is passed once, however often this is asked; functions may have returned further ones meanwhile.
+        """
+        dependents = self._owner.scheduler.dependents[task]
+        while passed < len(dependents) and not self._is_to_use(dependents[passed], task):
+            passed += 1
+        if passed < len(dependents):
+            self._copies[task] = remote, passed
+        else:
+            self._copies.pop(task, None)
+
+    def _is_to_use(self, dependent: int, task: int) -> bool:
+        """Whether a dependent of a task takes its result on the cluster, or will."""
+        scheduler = self._owner.scheduler
+        if scheduler.lanes[dependent] != scheduler.lanes[task] or scheduler.is_alias(dependent):
+            return False
+        if scheduler.state[dependent] not in (WAITING, READY, RUNNING):
+            return False
+        # What was added may have become the call of another node since.
+        return not scheduler.is_added(dependent) or task in scheduler.dependencies[dependent]
 
     # -- what comes home later
 
@@ -183,7 +206,9 @@ class Remotes:
             outcome = [(None if failure is not None else returned.root, failure)]
             returned.error = failure = error = None
             # In no variable of a frame that goes on: it would be behind those in a traceback.
+            taken = owner.scheduler.dependencies[task]
             owner.settle(task, returned.lane, *outcome.pop())
+            self.used(taken)
             for each in returned.sources:
                 owner.scheduler.let_go(each)
             owner.begin_others()

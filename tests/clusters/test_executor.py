@@ -192,6 +192,12 @@ async def test_retries(runtime, tmp_path, traffic):
     assert traffic.gathered == ["flaky"]
 
 
+async def blocks(client: Client) -> list[str]:
+    """Return what the cluster is to keep of `block`."""
+    await asyncio.sleep(0)  # Dask drops it in the next turn
+    return [key for key in client.futures if key.startswith("block")]
+
+
 async def test_what_is_here_and_there_is_not_sent_for_a_retry(runtime, client, tmp_path, traffic):
     """A call that is made again uses what the cluster has; when it is over, the cluster lets go of that."""
 
@@ -205,8 +211,7 @@ async def test_what_is_here_and_there_is_not_sent_for_a_retry(runtime, client, t
 
     @delayed
     async def last(_: int) -> list[str]:
-        await asyncio.sleep(0)  # Dask drops it in the next turn
-        return [key for key in client.futures if key.startswith("block")]
+        return await blocks(client)
 
     data = block(2_000_000)
     assert await compute(last(flaky(data, data)), at_home(data)) == ([], bytearray(2_000_000))
@@ -216,6 +221,45 @@ async def test_what_is_here_and_there_is_not_sent_for_a_retry(runtime, client, t
         ("flaky", 1),
     ]
     assert traffic.scattered == 0
+
+
+async def test_what_is_here_and_there_serves_calls_that_come_later(runtime, traffic):
+    """Functions here return calls that take it, while others are over or go on."""
+    data = block(2_000_000)
+
+    @delayed
+    async def later(*needs: Any) -> Any:
+        return size_of(data)
+
+    size = size_of(data)
+    sizes = [size, later(at_home(data)), later(size)]
+    assert await compute(sizes, at_home(data)) == ([2_000_000] * 3, bytearray(2_000_000))
+    assert traffic.gathered.count("block") == 1
+
+
+@pytest.mark.parametrize("last", ["refused", "unhashable", "behind"])
+async def test_what_is_here_and_there_is_not_kept_for_what_does_not_run(runtime, client, last):
+    """A call that cannot be sent or made, or is behind a failure, keeps nothing on the cluster."""
+    data, over = block(1000), asyncio.Event()
+
+    @delayed
+    async def goes_on(data: bytearray) -> int:
+        await over.wait()
+        return len(data)
+
+    takes = {
+        "refused": lambda: size_of(data, threading.Lock()),
+        "unhashable": lambda: size_of(data, {at_home([])}),
+        "behind": lambda: size_of(data, divide(size_of(data), 0)),
+    }[last]()
+    run = start([takes, goes_on(data)], return_exceptions=True)
+    async with asyncio.timeout(20):
+        while await blocks(client) or not run.statistics().failed:
+            pass
+    over.set()
+    failed, size = await run
+    assert isinstance(failed, Exception)
+    assert size == 1000
 
 
 async def test_priority_and_resources_are_passed_on(runtime, traffic):

@@ -9,6 +9,7 @@ import gc
 import io
 import os
 import random
+import threading
 import traceback
 from contextvars import ContextVar
 from pathlib import Path
@@ -23,8 +24,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from asyncgraph import Input, Retry, Runtime, as_completed, compile, compute, delayed, dump, start, when
 from asyncgraph._graph import node as nodes
 from asyncgraph.dask import DaskRuntime
-from asyncgraph.errors import DependencyError, GraphError
+from asyncgraph.errors import DependencyError, GraphError, SerializationError
 from asyncgraph.observe import NodeFinished, NodeRetrying, NodeStarted, OpenTelemetry, Report
+from tests.clusters.gates import Gate
 from tests.clusters.test_executor import span_there
 from tests.runtime import stories
 
@@ -147,6 +149,20 @@ async def test_results_stay_where_they_are(runtime, traffic):
     assert (size, len(value)) == (8_000_000, 4_000_000)
     assert sorted(traffic.gathered) == ["block", "size_of"]
     assert traffic.scattered == 0
+
+
+async def test_what_was_asked_for_is_not_kept_for_what_cannot_be_sent(runtime, client, tmp_path):
+    """The cluster has it for calls that take it, and lets go of it when the last one is refused."""
+    with Gate.made(tmp_path / "gate") as gate:
+        data, other = block(1000), delayed(Gate.wait)(gate)
+        run = start([data, size_of(data, threading.Lock()), other], runtime=runtime, return_exceptions=True)
+        async with asyncio.timeout(20):
+            while len(client.futures) > 1 or not run.statistics().failed:  # noqa: ASYNC110 - it drops them a turn later
+                await asyncio.sleep(0)
+        gate.open()
+        value, failed, _ = await run
+    assert value == bytearray(1000)
+    assert isinstance(failed, SerializationError)
 
 
 async def test_functions_that_return_nodes(runtime, traffic):

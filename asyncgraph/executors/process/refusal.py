@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from types import FrameType
 from typing import Any
 
 from asyncgraph.errors import SerializationError
-from asyncgraph.executors.base import without_own_frames
+from asyncgraph.executors.base import PACKAGE
 from asyncgraph.executors.safe_text import describe_error
 
 __all__ = ["Refusal"]
@@ -51,5 +52,18 @@ class Refusal(Exception):  # noqa: N818 - not an error that a user ever meets
         why = describe_error(self.cause)
         message = _PROBLEMS[self.stage].format(key=key, what=what, why=why, way=_WAY)
         error = SerializationError(message, stage=self.stage, location=self.place)
-        error.__cause__ = without_own_frames(self.cause)
+        error.__cause__ = _without_pickling(self.cause)
         return error
+
+
+def _without_pickling(error: BaseException) -> BaseException:
+    """Drop the frames of those who pickle from the top of the traceback: they have all that was pickled."""
+    traceback = error.__traceback__
+    while traceback is not None and _is_pickling(traceback.tb_frame):
+        traceback = traceback.tb_next
+    return BaseException.with_traceback(error, traceback)
+
+
+def _is_pickling(frame: FrameType) -> bool:
+    is_of_cloudpickle = frame.f_globals.get("__name__", "").startswith("cloudpickle.")
+    return is_of_cloudpickle or frame.f_code.co_filename.startswith(PACKAGE)
