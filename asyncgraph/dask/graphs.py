@@ -67,8 +67,8 @@ def _annotations(priority: float, resources: tuple[tuple[str, float], ...]) -> d
 def _value(name: str, packed: Packed, sent: Mapping[int, Any]) -> GraphNode:
     future = sent.get(id(packed))
     if future is None:
-        return DataNode(name, arrived(name, packed))
-    return Task(name, arrived, name, TaskRef(future.key))
+        return DataNode(name, arrived(name, packed, True))
+    return Task(name, arrived, name, TaskRef(future.key), True)
 
 
 def _task(call: GraphCall, sent: Mapping[int, Any], topic: str) -> Task:

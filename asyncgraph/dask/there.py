@@ -87,7 +87,7 @@ def call_there(
     result = None
     try:
         with call:
-            result = perform_loaded(key, load, held, _UNKEPT, finish)
+            result = perform_loaded(key, load, held, _UNKEPT, finish, is_whole=True)
             return result
     finally:
         if note is not None:

@@ -73,7 +73,7 @@ def packed_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any], key: str)
     Raises:
         SerializationError: Something of them does not pickle.
     """
-    return _pack((args, dict(kwargs)), [("args", args), ("kwargs", kwargs)], key)
+    return _pack((args, dict(kwargs)), [("args", args), ("kwargs", kwargs)], key, is_whole=True)
 
 
 def packed_input(value: Any, key: str) -> Packed:
@@ -82,7 +82,7 @@ def packed_input(value: Any, key: str) -> Packed:
     Raises:
         SerializationError: It does not pickle.
     """
-    packed, _ = _pack(value, [(f"the value of {key}", value)], key)
+    packed, _ = _pack(value, [(f"the value of {key}", value)], key, is_whole=True)
     return packed
 
 
@@ -92,7 +92,8 @@ def packed_function(function: Any, variables: Variables, key: str) -> Packed:
     Raises:
         SerializationError: Something of them does not pickle.
     """
-    packed, _ = _pack((function, variables), [("function", function), *_named(variables)], key)
+    roots = [("function", function), *_named(variables)]
+    packed, _ = _pack((function, variables), roots, key, is_whole=True)
     return packed
 
 
@@ -100,14 +101,16 @@ def _named(variables: Variables) -> list[tuple[str, Any]]:
     return [(f"the value of the context variable {each.name!r}", value) for each, value in variables]
 
 
-def _pack(what: Any, roots: list[tuple[str, Any]], key: str) -> tuple[Packed, list[Any]]:
+def _pack(
+    what: Any, roots: list[tuple[str, Any]], key: str, *, is_whole: bool = False
+) -> tuple[Packed, list[Any]]:
     remotes: list[Remote] = []
     try:
         packed = _packed(what, remotes)
         return packed, [each.handle for each in remotes]
     except BaseException as error:  # the user's code runs here
         cause = error
-    raise Refusal("arg-pickle", *find_culprit(roots), cause).as_error(key)
+    raise Refusal("arg-pickle", *find_culprit(roots), cause).as_error(key, is_whole=is_whole)
 
 
 def packed_value(value: Any) -> Packed:

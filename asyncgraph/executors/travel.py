@@ -47,12 +47,14 @@ class Held:
     Args:
         value: The value.
         key: The key of the node.
+        is_whole: Whether the node is in a graph that the cluster has as a whole.
     """
 
-    __slots__ = ("__weakref__", "_key", "_packed", "_refusal", "_value")
+    __slots__ = ("__weakref__", "_is_whole", "_key", "_packed", "_refusal", "_value")
 
-    def __init__(self, value: Any, key: str) -> None:
+    def __init__(self, value: Any, key: str, *, is_whole: bool = False) -> None:
         self._key = key
+        self._is_whole = is_whole
         self._value: Any = value
         self._packed: Packed | None = None
         self._refusal: SerializationError | None = None
@@ -84,12 +86,12 @@ class Held:
     def __reduce__(self) -> tuple[Any, ...]:
         packed, refusal = self._packed, self._refusal
         if packed is not None:
-            return arrived, (self._key, packed)
+            return arrived, (self._key, packed, self._is_whole)
         if refusal is None:
             try:
-                return arrived, (self._key, packed_value(self._value))
+                return arrived, (self._key, packed_value(self._value), self._is_whole)
             except BaseException as error:  # the user's code
-                refusal = _result_refused(self._value, self._key, error)
+                refusal = _result_refused(self._value, self._key, error, is_whole=self._is_whole)
         return _refused, (self._key, encode(refusal))
 
     def __sizeof__(self) -> int:
@@ -102,13 +104,14 @@ class Held:
         return own + int(sys.getsizeof(self._value) if module is None else module.sizeof(self._value))
 
 
-def _result_refused(value: Any, key: str, error: BaseException) -> SerializationError:
-    return Refusal("result-pickle", *find_culprit([("result", value)]), error).as_error(key)
+def _result_refused(value: Any, key: str, error: BaseException, *, is_whole: bool) -> SerializationError:
+    culprit = find_culprit([("result", value)])
+    return Refusal("result-pickle", *culprit, error).as_error(key, is_whole=is_whole)
 
 
-def arrived(key: str, packed: Packed) -> Held:
+def arrived(key: str, packed: Packed, is_whole: bool) -> Held:  # noqa: FBT001 - as a pickle calls it
     """A value that has come packed."""
-    held = Held(None, key)
+    held = Held(None, key, is_whole=is_whole)
     held._packed = packed
     return held
 
@@ -173,6 +176,8 @@ def perform_loaded(
     held: Sequence[Held],
     unkept: tuple[type, ...],
     finish: Callable[[Context, Any], Any] | None = None,
+    *,
+    is_whole: bool = False,
 ) -> Held:
     """As `perform_away`, for a call that comes in another way.
 
@@ -183,6 +188,7 @@ def perform_loaded(
         held: See there.
         unkept: See there.
         finish: Makes, of the context of the call and what it has returned, the result.
+        is_whole: Whether the node is in a graph that the cluster has as a whole.
     """
     try:
         values = [each.value() for each in held]
@@ -197,8 +203,9 @@ def perform_loaded(
         if finish is not None:
             value = finish(context, value)
         if not isinstance(value, unkept):
-            return Held(value, key)
-        reply = Reply(_NODE, f"{key} has returned a {type(value).__name__}", _dumped(value, key))
+            return Held(value, key, is_whole=is_whole)
+        about = f"{key} has returned a {type(value).__name__}"
+        reply = Reply(_NODE, about, _dumped(value, key, is_whole=is_whole))
     except BaseException as error:
         reply = Reply(_ERROR, describe_error(error), encode(without_own_frames(error)))
     raise reply
@@ -220,10 +227,10 @@ def _refused_here(key: str, cause: BaseException) -> SerializationError:
     return error
 
 
-def _dumped(value: Any, key: str) -> bytes:
+def _dumped(value: Any, key: str, *, is_whole: bool) -> bytes:
     try:
         return dumps(value)
     except BaseException as error:  # the user's code
         if isinstance(value, CoroutineType):
             value.close()
-        raise _result_refused(value, key, error) from error
+        raise _result_refused(value, key, error, is_whole=is_whole) from error

@@ -226,6 +226,7 @@ async def test_an_argument_that_does_not_pickle(runtime):
     """The error says which, as for a worker process."""
     with pytest.raises(SerializationError, match=r"args\[1\]\['lock'\]") as caught:
         await add(1, {"lock": threading.Lock()})
+    assert str(caught.value).endswith('or run the node with executor="thread".')
     assert caught.value.stage == "arg-pickle"
 
 
@@ -233,6 +234,7 @@ async def test_a_result_that_does_not_pickle(runtime):
     """It is told when it is to leave its worker; until then it may be used there."""
     with pytest.raises(SerializationError, match=r"The result of lock-[0-9]+ cannot be sent back") as caught:
         await lock()
+    assert str(caught.value).endswith('or run the node with executor="thread".')
     assert caught.value.stage == "result-pickle"
     assert await is_locked(lock()) is False
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from distributed import Client
 
-from asyncgraph import cancelled, compute, delayed, start
+from asyncgraph import Input, cancelled, compile, compute, delayed, start
 from asyncgraph.dask import DaskRuntime
 from asyncgraph.errors import (
     NodeExitedError,
@@ -33,6 +33,13 @@ from tests.clusters.gates import Gate
 
 # What takes long is tried on one loop.
 ONE_LOOP = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+
+
+# What is right where everything goes to the cluster, whatever executor it asks for.
+AT_HOME = (
+    "or keep the node here: a DaskRuntime sends whole graphs to its cluster, and "
+    "Runtime(executors={'process': DaskExecutor(client)}) what has executor=\"process\"."
+)
 
 
 @delayed
@@ -304,6 +311,7 @@ async def test_an_argument_that_does_not_pickle(runtime):
     )
     assert isinstance(failed, SerializationError)
     assert "args[1]['lock']" in str(failed)
+    assert str(failed).endswith(AT_HOME)
     assert failed.stage == "arg-pickle"
     assert value == 3
 
@@ -316,15 +324,38 @@ async def test_a_function_that_does_not_pickle(runtime):
     def locked() -> bool:
         return held.locked()
 
-    with pytest.raises(SerializationError, match="function"):
+    with pytest.raises(SerializationError, match="function") as caught:
         await add(locked(), 1).compute(runtime=runtime)
+    assert str(caught.value).endswith(AT_HOME)
 
 
 async def test_a_result_that_does_not_pickle(runtime):
     """It is told when it is to leave its worker; until then it may be used there."""
     with pytest.raises(SerializationError, match=r"The result of lock-[0-9]+ cannot be sent back") as caught:
         await lock().compute(runtime=runtime)
+    assert str(caught.value).endswith(AT_HOME)
     assert caught.value.stage == "result-pickle"
+
+
+async def test_data_that_does_not_pickle(runtime):
+    """What an input is given goes to the cluster, too."""
+    given = Input("given")
+    async with runtime:
+        with pytest.raises(SerializationError, match=r"the value of given-[0-9]+, of type lock") as caught:
+            await compile(add(given, 1))(given=threading.Lock())
+    assert str(caught.value).endswith(AT_HOME)
+
+
+async def test_a_returned_node_that_does_not_pickle(runtime):
+    """It would be computed in place of its call, and cannot come here for that."""
+
+    @delayed
+    def again() -> Any:
+        return add(threading.Lock(), 1)
+
+    with pytest.raises(SerializationError, match="cannot be sent back") as caught:
+        await again().compute(runtime=runtime)
+    assert str(caught.value).endswith(AT_HOME)
 
 
 async def test_a_module_that_workers_lack(runtime, tmp_path, monkeypatch):

@@ -26,6 +26,13 @@ _WAY = (
     'executor="thread".'
 )
 
+# Where everything goes to a cluster, whatever executor it asks for.
+_WAY_OF_WHOLE = (
+    "Leave it out, make it where it is used (as from a path or settings), or keep the node here: a "
+    "DaskRuntime sends whole graphs to its cluster, and Runtime(executors={'process': DaskExecutor(client)}) "
+    'what has executor="process".'
+)
+
 
 class Refusal(Exception):  # noqa: N818 - not an error that a user ever meets
     """Something that does not pickle or unpickle.
@@ -46,11 +53,17 @@ class Refusal(Exception):  # noqa: N818 - not an error that a user ever meets
         self.cause = cause
         self.missing = missing
 
-    def as_error(self, key: str) -> SerializationError:
-        """The error for the node with this key."""
+    def as_error(self, key: str, *, is_whole: bool = False) -> SerializationError:
+        """The error for the node with this key.
+
+        Args:
+            key: The key.
+            is_whole: Whether the node is in a graph that a cluster has as a whole.
+        """
         what = f"{self.place}, of type {self.kind}," if self.place else "it"
         why = describe_error(self.cause)
-        message = _PROBLEMS[self.stage].format(key=key, what=what, why=why, way=_WAY)
+        way = _WAY_OF_WHOLE if is_whole else _WAY
+        message = _PROBLEMS[self.stage].format(key=key, what=what, why=why, way=way)
         error = SerializationError(message, stage=self.stage, location=self.place)
         error.__cause__ = _without_pickling(self.cause)
         return error
@@ -65,5 +78,5 @@ def _without_pickling(error: BaseException) -> BaseException:
 
 
 def _is_pickling(frame: FrameType) -> bool:
-    is_of_cloudpickle = frame.f_globals.get("__name__", "").startswith("cloudpickle.")
+    is_of_cloudpickle = str(frame.f_globals.get("__name__")).startswith("cloudpickle.")
     return is_of_cloudpickle or frame.f_code.co_filename.startswith(PACKAGE)
