@@ -8,10 +8,11 @@ call is in `there`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any
 
 from asyncgraph._graph.function import Function
@@ -157,7 +158,7 @@ class _GraphEngine(DaskEngine):
         ]:
             if packed.size >= LARGE and id(packed) not in sent:
                 sent[id(packed)] = await self.sent(packed)
-        topic = self._channel().topic if any(each.note for each in calls) else ""
+        topic = _channel_of(self._client).topic if any(each.note for each in calls) else ""
         # In a thread: to pickle the graph takes a while, and to make so many futures.
         return list(await offload(self._submitted, calls, values, sent, topic))
 
@@ -171,35 +172,46 @@ class _GraphEngine(DaskEngine):
 
     def listen(self, run: str, hear: Hear) -> None:
         """See `GraphEngine`."""
-        self._channel().listeners[run] = hear
+        self._soon(_channel_of(self._client).listen, run, hear)
 
     def listen_no_more(self, run: str) -> None:
         """See `GraphEngine`."""
-        self._channel().listeners.pop(run, None)
+        self._soon(_channel_of(self._client).listen_no_more, run)
 
-    def _channel(self) -> _Channel:
-        channel = _channels.get(self._client)
-        if channel is None:
-            channel = _channels[self._client] = _Channel(self._client)
-        return channel
+    def _soon(self, step: Callable[..., None], *args: Any) -> None:
+        """On the client's loop, before what is handed over later: several loops may have runs there."""
+        with contextlib.suppress(RuntimeError):  # it is closed
+            self.loop.call_soon_threadsafe(step, self._client, *args, context=Context())
 
 
 class _Channel:
-    """What workers say of the calls that a client has sent, from the first such call on.
+    """What workers say of the calls that a client has sent: it is subscribed to that while runs listen.
 
     Attributes:
         topic: The topic.
-        listeners: Who hears of each run.
     """
 
     def __init__(self, client: Any) -> None:
         self.topic = f"asyncgraph-{client.id}"
-        self.listeners: dict[str, Hear] = {}
-        client.subscribe_topic(self.topic, self._hear)
+        self._listeners: dict[str, Hear] = {}
+
+    def listen(self, client: Any, run: str, hear: Hear) -> None:
+        """Let somebody hear of a run."""
+        if not self._listeners:
+            with contextlib.suppress(Exception):  # the client is closed, which its calls will tell
+                client.subscribe_topic(self.topic, self._hear)
+        self._listeners[run] = hear
+
+    def listen_no_more(self, client: Any, run: str) -> None:
+        """Nobody need hear of a run any more."""
+        self._listeners.pop(run, None)
+        if not self._listeners:
+            with contextlib.suppress(Exception):  # likewise, or it never was subscribed
+                client.unsubscribe_topic(self.topic)
 
     def _hear(self, event: tuple[float, list[Any]]) -> None:
         _, (run, name, began, ended, worker, size) = event
-        hear = self.listeners.get(run)
+        hear = self._listeners.get(run)
         if hear is None:
             return
         # Both clocks tell the time of day, if the machines agree on that.
@@ -210,3 +222,7 @@ class _Channel:
 
 
 _channels: weakref.WeakKeyDictionary[Any, _Channel] = weakref.WeakKeyDictionary()
+
+
+def _channel_of(client: Any) -> _Channel:
+    return _channels.setdefault(client, _Channel(client))

@@ -11,6 +11,7 @@ import os
 import random
 import threading
 import traceback
+from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -355,6 +356,42 @@ async def test_what_is_told(runtime):
     calls = [event for event in events if isinstance(event, NodeFinished) and event.node.kind == "function"]
     assert {event.worker for event in calls if event.worker} <= {"worker 0", "worker 1"}
     assert {event.node.executor for event in events if isinstance(event, NodeStarted)} == {"dask"}
+
+
+async def test_notes_are_subscribed_to_while_a_run_listens(runtime, client, tmp_path):
+    """By the first of several; when the last one is over, the scheduler sends the client none."""
+    with Gate.made(tmp_path / "one") as one, Gate.made(tmp_path / "other") as other:
+        told = asyncio.Semaphore(0)
+        options: Any = {"runtime": runtime, "observers": [_when_started(told.release)]}
+        runs = {gate: start(delayed(Gate.wait)(gate), **options) for gate in (one, other)}
+        for _ in runs:
+            await told.acquire()
+        for gate, run in runs.items():
+            assert await client.run_on_scheduler(_subscribers) == [client.id]
+            gate.open()
+            await run
+    async with asyncio.timeout(20):
+        while await client.run_on_scheduler(_subscribers):
+            pass
+    events: list[Any] = []
+    await fetch(1).compute(runtime=runtime, observers=[events.append])
+    stories.check(events)
+    assert {event.worker for event in events if isinstance(event, NodeFinished)} <= {"worker 0", "worker 1"}
+
+
+def _when_started(act: Callable[[], object]) -> Callable[[Any], None]:
+    def observe(event: Any) -> None:
+        if isinstance(event, NodeStarted):
+            act()
+
+    return observe
+
+
+def _subscribers(dask_scheduler: Any) -> list[str]:
+    topics = dask_scheduler._broker._topics
+    return [
+        each for name, topic in topics.items() if name.startswith("asyncgraph-") for each in topic.subscribers
+    ]
 
 
 class Sizeless:
