@@ -238,7 +238,7 @@ async def test_what_is_here_and_there_serves_calls_that_come_later(runtime, traf
     assert traffic.gathered.count("block") == 1
 
 
-@pytest.mark.parametrize("last", ["refused", "unhashable", "behind"])
+@pytest.mark.parametrize("last", ["refused", "refused again", "unhashable", "behind"])
 async def test_what_is_here_and_there_is_not_kept_for_what_does_not_run(runtime, client, last):
     """A call that cannot be sent or made, or is behind a failure, keeps nothing on the cluster."""
     data, over = block(1000), asyncio.Event()
@@ -250,6 +250,7 @@ async def test_what_is_here_and_there_is_not_kept_for_what_does_not_run(runtime,
 
     takes = {
         "refused": lambda: size_of(data, threading.Lock()),
+        "refused again": lambda: size_of.options(retries=1)(data, threading.Lock()),
         "unhashable": lambda: size_of(data, {at_home([])}),
         "behind": lambda: size_of(data, divide(size_of(data), 0)),
     }[last]()
