@@ -28,7 +28,7 @@ __all__ = ["close_bridges", "compute", "run"]
 T = TypeVar("T")
 
 # Seconds that a loop has to begin what it is handed. It may be that it is only busy: then there is a bridge
-# more than there need be, and that is all.
+# more than there need be, with threads of its own, and that is all.
 _PATIENCE = 1.0
 
 
@@ -144,14 +144,15 @@ class _Handed:
 
     async def begin(self) -> Any:
         """What the coroutine returns; on the loop."""
-        self._aio_task = asyncio.current_task()
         try:
             coroutine = self._unbegun.pop()
         except IndexError:  # it was taken back
             return None
+        self._aio_task = asyncio.current_task()
         try:
             return await coroutine
         finally:
+            self._aio_task = None  # it will have the error, whose traceback has the frame that has this
             self._over.set()
 
     def is_taken_back(self) -> bool:

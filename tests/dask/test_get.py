@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import operator
 import os
 import signal
 import threading
 import warnings
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.pool import ThreadPool
 
@@ -129,6 +131,28 @@ def test_coroutines_of_nodes_may_wait_for_others_by_blocking(monkeypatch):
             return depth and 1 + dask.compute(nested(depth - 1), scheduler="threads", pool=pool)[0]
 
         assert dask.compute(nested(4), scheduler="threads", pool=pool) == (4,)
+
+
+def test_an_error_leaves_with_nothing_that_refers_to_it():
+    """It goes as soon as nobody has it, and all that its frames have: the collector is not needed."""
+
+    class Mine(Exception):
+        pass
+
+    def fail():
+        raise Mine
+
+    gc.disable()
+    try:
+        errors = weakref.WeakSet()
+        try:
+            dask.compute(dask.delayed(fail)())
+        except Mine as error:
+            errors.add(error)
+        three()  # the loop has done with the first call by then
+        assert not errors
+    finally:
+        gc.enable()
 
 
 def test_an_interruption_of_a_call_that_has_not_begun(monkeypatch):
