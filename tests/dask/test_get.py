@@ -117,7 +117,6 @@ def test_a_coroutine_task_may_wait_for_threads_that_compute(monkeypatch, on_dask
     with ThreadPoolExecutor(1) as pool:
         for _ in range(3):
             assert dask.compute(task, scheduler=scheduler, pool=pool) == (3,)
-    assert len(bridge._bridges) == 2
 
 
 def test_coroutines_of_nodes_may_wait_for_others_by_blocking(monkeypatch):
@@ -155,25 +154,50 @@ def test_an_error_leaves_with_nothing_that_refers_to_it():
         gc.enable()
 
 
-def test_an_interruption_of_a_call_that_has_not_begun(monkeypatch):
-    """Nothing is running of it, so that nothing is waited for, though the loop is blocked."""
+@pytest.fixture
+def unblock():
+    """Block the loop of the first bridge; return what unblocks it, and waits for that."""
     blocked, go_on = threading.Event(), threading.Event()
 
     async def block():
         blocked.set()
         go_on.wait()
 
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
     with ThreadPoolExecutor(1) as pool:
         blocking = pool.submit(dask.compute, dask.delayed(block)())
         blocked.wait()
-        monkeypatch.setattr(bridge, "wait", interrupt)
+
+        def unblocking():
+            go_on.set()
+            assert blocking.result() == (None,)
+
+        yield unblocking
+        go_on.set()
+
+
+def test_a_loop_that_is_blocked_is_passed_over_until_it_goes_on(monkeypatch, unblock):
+    """What comes meanwhile is taken to another one, which need not wait for it."""
+    monkeypatch.setattr(bridge, "_PATIENCE", 0.05)
+    assert three() == 3
+    assert bridge._bridges[0].is_silent
+    unblock()
+    assert not bridge._bridges[0].is_silent
+
+
+def test_an_interruption_of_a_call_that_has_not_begun(monkeypatch, unblock):
+    """Nothing is running of it, so that nothing is waited for, though the loop is blocked."""
+    here, wait = threading.current_thread(), bridge.wait
+
+    def interrupt(*args):
+        if threading.current_thread() is here:
+            raise KeyboardInterrupt
+        return wait(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bridge, "wait", interrupt)
         with pytest.raises(KeyboardInterrupt):
             three()
-        go_on.set()
-        assert blocking.result() == (None,)
+    unblock()
 
 
 def test_calls_from_several_threads_at_once():
