@@ -19,7 +19,7 @@ from asyncgraph._graph.arguments import Template
 from asyncgraph._graph.function import Function
 from asyncgraph._graph.graph import Ref
 from asyncgraph._graph.node import Node
-from asyncgraph.dask.bridge import bridge_for_here
+from asyncgraph.dask.bridge import compute, run
 from asyncgraph.executors.base import timed_out, usable_cores
 
 __all__ = ["Recorded", "Ref", "call_recorded", "in_time"]
@@ -63,11 +63,10 @@ def _value(recorded: Recorded, args: list[Any], kwargs: Mapping[str, Any]) -> An
     function = recorded.function
     value = function.call(*args, **kwargs)
     while inspect.iscoroutine(value) or isinstance(value, Node):
-        with bridge_for_here() as bridge:
-            if isinstance(value, Node):
-                value = bridge.compute(value, usable_cores() + 4)
-            else:
-                value = bridge.run(in_time(value, function.timeout, recorded.name))
+        if isinstance(value, Node):
+            value = compute(value, usable_cores() + 4)
+        else:
+            value = run(in_time(value, function.timeout, recorded.name))
     return value
 
 

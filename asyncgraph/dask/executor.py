@@ -307,7 +307,10 @@ def _let_go(sent: asyncio.Task[Any]) -> None:
 
 
 def _closed(what: str) -> str:
-    return f"{what}: its Dask client is closed; keep the client open for as long as the runtime"
+    return (
+        f"{what}: its Dask client is closed; keep the client open for as long as the runtime, or make "
+        "another one, if it has closed because its scheduler is gone"
+    )
 
 
 def _why(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from asyncgraph._runtime.options import whole_number
-from asyncgraph.dask.bridge import bridge_for_here
+from asyncgraph.dask.bridge import compute
 from asyncgraph.dask.callbacks import Callbacks
 from asyncgraph.dask.pools import in_pool, workers_of
 from asyncgraph.dask.required import require_dask
@@ -117,8 +117,7 @@ class _Call(NamedTuple):
         nodes = Translation(self.graph, known=self.known, wrap=wrap).nodes(self.wanted)
         if callbacks is not None:
             callbacks.start_state()
-        with bridge_for_here() as bridge:
-            values: list[Any] = bridge.compute(nodes, self.workers, None if pool is None else self.workers)
+        values: list[Any] = compute(nodes, self.workers, None if pool is None else self.workers)
         return values
 
 

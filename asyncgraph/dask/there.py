@@ -24,7 +24,7 @@ from distributed import WorkerPlugin, get_worker
 
 from asyncgraph._graph.node import Node
 from asyncgraph._runtime.stopping import Scope, current, stop_within
-from asyncgraph.dask.bridge import bridge_for_here
+from asyncgraph.dask.bridge import run
 from asyncgraph.dask.calls import in_time
 from asyncgraph.executors.base import without_own_frames
 from asyncgraph.executors.packing import Packed, unpack
@@ -75,8 +75,7 @@ def call_there(
     def finish(context: Context, value: Any) -> Any:
         if not inspect.iscoroutine(value):
             return value
-        with bridge_for_here() as bridge:
-            value, error = context.run(bridge.run, call.outcome(value, timeout, key))
+        value, error = context.run(run, call.outcome(value, timeout, key))
         if error is not None:
             raise error
         return value

@@ -365,6 +365,8 @@ class RunFinished(NamedTuple):
 class WorkerStarted(NamedTuple):
     """A worker process of a runtime is there. Those learn of it whose runs are going on there.
 
+    The workers of a cluster are not told of.
+
     Attributes:
         worker: What node events call it: "process 4711".
         pid: Its process id.
@@ -378,7 +380,7 @@ class WorkerStarted(NamedTuple):
 
 
 class WorkerLost(NamedTuple):
-    """A worker process is gone.
+    """A worker process of a runtime is gone.
 
     Attributes:
         reason: "left" if that was asyncgraph's own doing, or what is known of how it has ended.

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import random
 import threading
 import traceback
 from contextvars import ContextVar
@@ -237,7 +238,7 @@ async def test_what_is_here_and_there_serves_calls_that_come_later(runtime, traf
     assert traffic.gathered.count("block") == 1
 
 
-@pytest.mark.parametrize("last", ["refused", "unhashable", "behind"])
+@pytest.mark.parametrize("last", ["refused", "refused again", "unhashable", "behind"])
 async def test_what_is_here_and_there_is_not_kept_for_what_does_not_run(runtime, client, last):
     """A call that cannot be sent or made, or is behind a failure, keeps nothing on the cluster."""
     data, over = block(1000), asyncio.Event()
@@ -249,6 +250,7 @@ async def test_what_is_here_and_there_is_not_kept_for_what_does_not_run(runtime,
 
     takes = {
         "refused": lambda: size_of(data, threading.Lock()),
+        "refused again": lambda: size_of.options(retries=1)(data, threading.Lock()),
         "unhashable": lambda: size_of(data, {at_home([])}),
         "behind": lambda: size_of(data, divide(size_of(data), 0)),
     }[last]()
@@ -285,6 +287,45 @@ async def test_resources_are_honoured(runtime, client):
 
 def _states(dask_scheduler: Any) -> list[str]:
     return [task.state for task in dask_scheduler.tasks.values()]
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_any_graph_gives_what_it_gives_here(runtime, client, seed):
+    """Graphs at random, with nodes here and there, which grow, fail and try again: outcomes are the same."""
+    outputs = _at_random(random.Random(seed))
+    there = await runtime.compute(outputs, return_exceptions=True)
+    assert not client.futures
+    async with Runtime(processes=1) as local:
+        here = await local.compute(outputs, return_exceptions=True)
+    assert list(map(_told, there)) == list(map(_told, here))
+
+
+def _at_random(choose: random.Random) -> list[Any]:
+    nodes: list[Any] = [add(1, 1), at_home(1), 2]
+    kinds = {
+        "add": add,
+        "divide": divide,
+        "here": lambda one, _: at_home(one),
+        "thread": lambda one, _: in_thread(one),
+        "retries": divide.options(retries=1),
+        "refused": lambda one, _: add(one, threading.Lock()),
+        "grown here": grown_here,
+        "grown there": grown_here.options(executor="process"),
+        "operator": lambda one, other: delayed(one) - other,
+    }
+    for _ in range(choose.randrange(5, 40)):
+        kind = choose.choice([*kinds, "add", "add", "here"])
+        nodes.append(kinds[kind](*choose.choices(nodes, k=2)))
+    return [delayed(each) for each in nodes[-6:]]
+
+
+@delayed
+def grown_here(one: Any, other: Any) -> Any:
+    return add(at_home(one), other) if one < other else at_home(add(one, other))
+
+
+def _told(value: Any) -> Any:
+    return type(value) if isinstance(value, BaseException) else value
 
 
 async def test_growing_graphs(runtime):

@@ -152,11 +152,13 @@ async def test_results_stay_where_they_are(runtime, traffic):
     assert traffic.scattered == 0
 
 
-async def test_what_was_asked_for_is_not_kept_for_what_cannot_be_sent(runtime, client, tmp_path):
+@pytest.mark.parametrize("retries", [0, 1])
+async def test_what_was_asked_for_is_not_kept_for_what_cannot_be_sent(runtime, client, tmp_path, retries):
     """The cluster has it for calls that take it, and lets go of it when the last one is refused."""
     with Gate.made(tmp_path / "gate") as gate:
         data, other = block(1000), delayed(Gate.wait)(gate)
-        run = start([data, size_of(data, threading.Lock()), other], runtime=runtime, return_exceptions=True)
+        refused = size_of.options(retries=retries)(data, threading.Lock())
+        run = start([data, refused, other], runtime=runtime, return_exceptions=True)
         async with asyncio.timeout(20):
             while len(client.futures) > 1 or not run.statistics().failed:  # noqa: ASYNC110 - it drops them a turn later
                 await asyncio.sleep(0)

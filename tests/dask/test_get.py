@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import operator
 import os
 import signal
 import threading
 import warnings
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.pool import ThreadPool
 
@@ -20,8 +22,8 @@ import pytest
 from dask.callbacks import Callback
 from dask.diagnostics import ProgressBar
 
-from asyncgraph import cancelled
-from asyncgraph.dask import get
+from asyncgraph import cancelled, delayed
+from asyncgraph.dask import bridge, get
 from asyncgraph.errors import MissingKeyError
 
 
@@ -84,6 +86,118 @@ def test_coroutine_tasks_may_compute_at_any_depth(has_pool):
             return depth and 1 + dask.compute(dask.delayed(in_thread)(depth - 1), **options)[0]
 
         assert dask.compute(dask.delayed(in_coroutine)(6)) == (6,)
+
+
+@pytest.fixture
+def on_dasks_threads():
+    """Return what lets threads of Dask's own scheduler call a function, and blocks until they have."""
+    with ThreadPoolExecutor(8) as pool:
+        yield lambda function: dask.delayed(function)().compute(scheduler="threads", pool=pool)
+
+
+def three():
+    """Return a value that Dask is asked for."""
+    return dask.delayed(operator.add)(1, 2).compute()
+
+
+async def test_a_task_of_dasks_own_threads_that_block_a_loop_may_compute(on_dasks_threads):
+    """A loop that waits for Dask's threads, whose task makes the call, is not needed for it."""
+    assert on_dasks_threads(three) == 3
+
+
+@pytest.mark.parametrize("scheduler", [get, "threads"])
+def test_a_coroutine_task_may_wait_for_threads_that_compute(monkeypatch, on_dasks_threads, scheduler):
+    """It blocks the loop that it shares with others, and nobody is told: another one is found each time."""
+    monkeypatch.setattr(bridge, "_PATIENCE", 0.05)
+
+    async def block():
+        return on_dasks_threads(three)
+
+    task = dask.delayed(block)() if scheduler is get else delayed(block)()
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(3):
+            assert dask.compute(task, scheduler=scheduler, pool=pool) == (3,)
+
+
+def test_coroutines_of_nodes_may_wait_for_others_by_blocking(monkeypatch):
+    """Coroutines of nodes that Dask runs share a loop; one that blocks it with `dask.compute` goes on."""
+    monkeypatch.setattr(bridge, "_PATIENCE", 0.05)
+
+    with ThreadPoolExecutor(8) as pool:
+
+        @delayed
+        async def nested(depth):
+            return depth and 1 + dask.compute(nested(depth - 1), scheduler="threads", pool=pool)[0]
+
+        assert dask.compute(nested(4), scheduler="threads", pool=pool) == (4,)
+
+
+def test_an_error_leaves_with_nothing_that_refers_to_it():
+    """It goes as soon as nobody has it, and all that its frames have: the collector is not needed."""
+
+    class Mine(Exception):
+        pass
+
+    def fail():
+        raise Mine
+
+    gc.disable()
+    try:
+        errors = weakref.WeakSet()
+        try:
+            dask.compute(dask.delayed(fail)())
+        except Mine as error:
+            errors.add(error)
+        three()  # the loop has done with the first call by then
+        assert not errors
+    finally:
+        gc.enable()
+
+
+@pytest.fixture
+def unblock():
+    """Block the loop of the first bridge; return what unblocks it, and waits for that."""
+    blocked, go_on = threading.Event(), threading.Event()
+
+    async def block():
+        blocked.set()
+        go_on.wait()
+
+    with ThreadPoolExecutor(1) as pool:
+        blocking = pool.submit(dask.compute, dask.delayed(block)())
+        blocked.wait()
+
+        def unblocking():
+            go_on.set()
+            assert blocking.result() == (None,)
+
+        yield unblocking
+        go_on.set()
+
+
+def test_a_loop_that_is_blocked_is_passed_over_until_it_goes_on(monkeypatch, unblock):
+    """What comes meanwhile is taken to another one, which need not wait for it."""
+    monkeypatch.setattr(bridge, "_PATIENCE", 0.05)
+    assert three() == 3
+    assert bridge._bridges[0].is_silent
+    unblock()
+    assert not bridge._bridges[0].is_silent
+
+
+def test_an_interruption_of_a_call_that_has_not_begun(monkeypatch, unblock):
+    """Nothing is running of it, so that nothing is waited for, though the loop is blocked."""
+    here, wait = threading.current_thread(), bridge.wait
+
+    def interrupt(*args):
+        if threading.current_thread() is here:
+            raise KeyboardInterrupt
+        return wait(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bridge, "wait", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            three()
+    unblock()
 
 
 def test_calls_from_several_threads_at_once():

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import sys
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,23 @@ async def test_row_10_unpicklable_argument(tmp_path: Path):
         assert error.key in str(error)
         assert beside == before == await pid()
     assert not (tmp_path / "calls").exists()
+
+
+async def test_row_10_the_error_keeps_no_argument_alive():
+    """Whoever has the error has the way to what is at fault, and not what the call was to take."""
+    kept = weakref.WeakSet()
+
+    async def error_of_a_call() -> SerializationError:
+        argument = harness.Thing()
+        kept.add(argument)
+        (error,) = await compute([pid(argument, threading.Lock())], return_exceptions=True)
+        return error
+
+    async with Runtime(processes=1):
+        error = await error_of_a_call()
+        gc.collect()
+        assert error.location == "args[1]"
+        assert not kept
 
 
 async def test_row_11_argument_that_does_not_unpickle(tmp_path: Path):
