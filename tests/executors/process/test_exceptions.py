@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import traceback
+import weakref
+from typing import ClassVar
 
 import pytest
 
@@ -43,6 +45,20 @@ class OwnReduce(Exception):
 
     def __reduce__(self):
         return OwnReduce, (self.a, self.b)
+
+
+class NotInPython(Exception):
+    """As a class in C or Rust: what it holds is in no attribute, and what pickles it is no function."""
+
+    _held: ClassVar = weakref.WeakKeyDictionary()
+
+    def __init__(self, code):
+        self._held[self] = code
+
+    def code(self):
+        return self._held[self]
+
+    __reduce__ = property(lambda self: lambda: (NotInPython, (self.code(),)))
 
 
 class BadReduce(Exception):
@@ -173,6 +189,13 @@ def test_a_class_that_is_not_importable_goes_by_value():
     result = cross(Local(1, 2))
     assert type(result) is Local
     assert (result.a, result.b) == (1, 2)
+
+
+def test_a_class_that_is_not_written_in_python_knows_how_it_is_pickled():
+    """A __reduce__ that is no Python function is used, too, as that of pydantic's ValidationError."""
+    result = cross(raised(NotInPython(7)))
+    assert type(result) is NotInPython
+    assert result.code() == 7
 
 
 def test_notes_and_added_attributes_cross():
