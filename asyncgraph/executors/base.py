@@ -137,7 +137,7 @@ def _meaning(error: BaseException) -> str:
 
     if isinstance(error, GeneratorExit | CancelledError):
         return "and nobody has asked it to stop"
-    return "which is a BaseException and no Exception"
+    return f"of the class {type(error).__module__}.{type(error).__qualname__}, which is no Exception"
 
 
 def timed_out(key: str, seconds: float, then: str = "") -> NodeTimeoutError:

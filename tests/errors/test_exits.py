@@ -83,7 +83,7 @@ async def test_leaving_from_elsewhere(function, kind):
     [
         (SystemExit, "which would have ended the program"),
         (asyncio.CancelledError, "and nobody has asked it to stop"),
-        (Exit, "which is a BaseException and no Exception"),
+        (Exit, "of the class tests.errors.test_exits.Exit, which is no Exception"),
     ],
 )
 async def test_why_leaving_is_a_failure(function, kind, meaning):
