@@ -318,6 +318,31 @@ def test_many_plain_values_cost_one_scan(items, kind):
     assert calls_of(search, many, Leaf, []) == calls_of(search, one, Leaf, []) < 60
 
 
+# Rows of a table, and of how many containers each consists.
+ROWS = {
+    "tuples": (lambda number: (number, "text", object()), 1),
+    "lists": (lambda number: [number, [number, frozenset([number])]], 3),
+    "mappings": (lambda number: {"id": number, "tags": ["a", "b"], ("a", "key"): {}}, 4),
+}
+
+
+@pytest.mark.parametrize(("row", "containers"), ROWS.values(), ids=ROWS)
+def test_the_rows_of_a_table_cost_a_call_for_each_container(row, containers):
+    """Containers of plain values are told apart, scanned in C, and passed on as they are."""
+    rows = [row(number) for number in range(10_000)]
+    assert calls_of(search, rows, Leaf, []) < len(rows) * containers + 100
+    assert searched(rows) == (rows, [])
+
+
+@pytest.mark.parametrize("depth", range(8))
+def test_a_node_far_inside_plain_values_is_found(depth):
+    """However deep it is, in an item, a value or a key."""
+    for value in ([1, a], {1: a}, {(1, a): 1}):
+        for _ in range(depth):
+            value = [1, ({"k": value},)]
+        assert searched([[1, "plain"], value])[1] == [a]
+
+
 def calls_of(function, *args):
     """Count the calls of Python and C functions that a call makes."""
     calls = 0
