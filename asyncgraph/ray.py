@@ -49,8 +49,9 @@ class RayExecutor:
     `retries=` are those of asyncgraph, and `timeout=` counts from when a call is handed over. When a call is
     cancelled, or late, so is its task (`ray.cancel`), and the worker process that is at it is killed. A
     worker that dies is Ray's to recover: it begins the task again, three times by default, and
-    `WorkerCrashedError` says if that did not help. `priority=`, `retries_on_crash=` and `isolate=` have no
-    effect. Of `resources=`, "CPU", "GPU" and "memory" (bytes) are Ray's own, and all others custom ones.
+    `WorkerCrashedError` says if that did not help. With `retries_on_crash=` the call is handed over again
+    then, so many times at most. `priority=` and `isolate=` have no effect. Of `resources=`, "CPU", "GPU" and
+    "memory" (bytes) are Ray's own, and all others custom ones.
 
     Args:
         in_flight: How many calls are handed over at once, at most; Ray decides which of them run.

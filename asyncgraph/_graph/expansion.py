@@ -6,10 +6,10 @@ runs is copied before the first change. All that it takes is state of the schedu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from asyncgraph._graph.states import FAILED, FINISHED, NOT_RUN, READY, WAITING
+from asyncgraph._graph.states import FAILED, FINISHED, NOT_RUN, READY, STATES, WAITING
 from asyncgraph.errors import CycleError
 
 if TYPE_CHECKING:
@@ -90,9 +90,12 @@ def _refuse_circle(scheduler: Scheduler, task: int, named: set[int]) -> None:
 
 
 def _leads_to(scheduler: Scheduler, task: int, starts: list[int]) -> bool:
-    """Whether one of `starts`, all unfinished tasks between, waits for `task`."""
-    # What has failed may be revived, and waits then.
-    waits = (WAITING, FAILED, NOT_RUN) if scheduler.holds_inputs else (WAITING,)
+    """Whether one of `starts` waits for `task`, or needs it to be made again."""
+    # What has failed may be revived, and waits then. What has finished does not wait; but once results have
+    # been forgotten, it may have finished with an earlier result of a task that needs it now.
+    waits: Container[int] = (WAITING, FAILED, NOT_RUN) if scheduler.holds_inputs else (WAITING,)
+    if scheduler._withdrawn:
+        waits = range(len(STATES))
     seen = set(starts)
     for current in starts:
         if current == task:

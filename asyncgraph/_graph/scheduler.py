@@ -447,6 +447,8 @@ class Scheduler:
         self.remaining += len(revived) - len(self._asleep.intersection(revived))
         for tasks in cut(revived):
             for task in tasks:
+                if task in self._aliases:
+                    self._rouse_alias(task)
                 if not self._missing[task] and self.state[task] == WAITING:
                     self._revive(task)
                 elif self._lazy:
@@ -493,6 +495,8 @@ class Scheduler:
                 state[current] = RELEASED
             for dependent in self.dependents[current]:
                 missing[dependent] -= 1
+                if lazy and dependent in aliases:
+                    self._rouse_alias(dependent)
                 # A dependent may also have failed meanwhile, through another dependency.
                 if missing[dependent]:
                     if lazy:
@@ -818,6 +822,11 @@ class Scheduler:
         self._missing[task] -= 1
         self.remaining += 1
 
+    def _rouse_alias(self, task: int) -> None:
+        """What has returned a node, and was withdrawn, need not be woken when the result of that is there."""
+        if task in self._asleep and self._missing[task] == 1 and self.state[task] == WAITING:
+            self._rouse(task)
+
     def _wake_for(self, task: int) -> None:
         """Wake what the task needs, if it waits for nothing but lazy tasks; and what that needs in turn."""
         waiting = [task]
@@ -832,8 +841,8 @@ class Scheduler:
                     self._give_back(each)
 
     def _end_unneeded(self) -> None:
-        """Cancel what sleeps and nothing needs."""
-        unneeded = list(self._asleep)
+        """Cancel what sleeps and nothing needs; what can be revived sleeps on, or it would run then."""
+        unneeded = [] if self.holds_inputs else list(self._asleep)
         for task in unneeded:
             if task in self._asleep and not self._uses[task]:
                 self._end(task, CANCELLED)

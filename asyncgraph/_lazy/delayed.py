@@ -220,7 +220,8 @@ def delayed(
         retries: How often a call that has failed is made again, or a `Retry` that says more. Between two
             attempts the node holds no slot, thread or task. By default never.
         retries_on_crash: How often a call is begun again after its worker process has died of it. By default
-            never: what the call has done by then would be done twice.
+            never: what the call has done by then would be done twice. (Clusters begin such calls again by
+            themselves: it is how often one is handed over again that they have given up.)
         isolate: Whether each call has a worker process that nothing else has run in, or will.
         abandon_on_cancel: Whether a run that is stopped, or a timeout that has passed, does not wait for the
             thread of a call. That goes on by itself, keeping its slot; what comes of it is dropped.

@@ -22,10 +22,11 @@ _EXECUTORS = ("loop", "thread", "process")
 
 # Options that mean something to one executor only, and what they are about.
 _NEEDS = (
-    ("retries_on_crash", "process", "worker processes"),
     ("isolate", "process", "worker processes"),
     ("abandon_on_cancel", "thread", "threads"),
 )
+# Executors that the user has given names to may well have some.
+_WITHOUT_WORKERS = ("loop", "thread")
 
 
 class Given(TypedDict, total=False):
@@ -113,6 +114,8 @@ class Options(NamedTuple):
         for option, needed, about in _NEEDS:
             if getattr(self, option) and executor != needed:
                 raise ValueError(f'{option}= is about {about}: it needs executor="{needed}"')
+        if self.retries_on_crash and executor in _WITHOUT_WORKERS:
+            raise ValueError('retries_on_crash= is about worker processes: it needs executor="process"')
         if self.timeout and executor == "loop" and not awaits:
             raise ValueError(
                 f"{name_of(call)} is a plain function on the event loop, which nothing can stop: "

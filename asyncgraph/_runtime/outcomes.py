@@ -20,7 +20,7 @@ from asyncgraph._runtime.notes import add_note, describe, not_run, path_to
 from asyncgraph._runtime.parts import Parts, Whole
 from asyncgraph._runtime.preparation import Preparation
 from asyncgraph._runtime.straight import UNUSUAL
-from asyncgraph.errors import GraphError, SerializationError
+from asyncgraph.errors import GraphError, SerializationError, WorkerCrashedError
 from asyncgraph.executors.safe_text import safe_repr
 
 __all__ = ["OnOutput", "Outcomes"]
@@ -184,8 +184,14 @@ class Outcomes:
         self._announce(ended)
 
     def _fail_or_try_again(self, task: int, lane: int, error: BaseException) -> None:
-        retry = self._owner.nodes[task]._function.retry
-        if retry is None or not self._parts.attempts.try_again(task, error, retry):
+        function, attempts = self._owner.nodes[task]._function, self._parts.attempts
+        if isinstance(error, WorkerCrashedError):
+            # Worker processes of the runtime's own have had their attempts.
+            most = function.crash_retries if lane in self._owner.lanes.named else 0
+            is_begun_again = attempts.try_after_crash(task, error, most)
+        else:
+            is_begun_again = function.retry is not None and attempts.try_again(task, error, function.retry)
+        if not is_begun_again:
             self.fail(task, lane, error)
 
     def _describe(self, error: BaseException, task: int, lane: int) -> None:

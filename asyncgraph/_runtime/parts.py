@@ -87,9 +87,10 @@ class Parts:
     def note(self, tasks: Sequence[int]) -> None:
         """Do for these tasks, which are new, what those need that are to be treated in some special way."""
         owner = self._owner
+        named, lanes = owner.lanes.named, owner.scheduler.lanes
         for task in tasks:
             function = owner.nodes[task]._function
-            if function.retry is not None:
+            if function.retry is not None or (function.crash_retries and lanes[task] in named):
                 owner.scheduler.hold_inputs(task)
             if function.is_choice:
                 self.choices = self.choices or Choices(owner)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncgraph._runtime.options import whole_number
 from asyncgraph.errors import RuntimeClosedError, SerializationError, WorkerCrashedError
+from asyncgraph.executors.dask_frames import moved_in_frames
 from asyncgraph.executors.remote import AwayCall, RemoteExecutor
 from asyncgraph.executors.safe_text import describe_error, safe_repr
 
@@ -40,6 +41,9 @@ LARGE = 1 << 20
 # How often a value is asked for, if others cancel what Dask has joined with it.
 _ATTEMPTS = 3
 
+# What Dask says of a task that needs data which were lost, and were sent to a worker from outside.
+_FORGOTTEN = "already forgotten"
+
 AFTER_TIMEOUT = (
     "it was cancelled in executor {executor}, and what has begun in a thread of a worker goes on there by "
     "itself"
@@ -62,8 +66,8 @@ class DaskExecutor:
     cancelled, or late, so is its future; Dask begins nothing of it then, but what has begun in a thread of a
     worker goes on by itself. A worker that dies is Dask's to recover: it begins what was running there once
     more elsewhere, three times by default, and `WorkerCrashedError` says if that did not help, or if what is
-    lost came from here and is large (1 MB).
-    `retries_on_crash=` and `isolate=` have no effect.
+    lost came from here and is large (1 MB). With `retries_on_crash=` the call is sent again then, so many
+    times at most; what it takes is kept here until it is over. `isolate=` has no effect.
 
     asyncgraph has to be installed where the scheduler and the workers run.
 
@@ -123,6 +127,11 @@ class DaskEngine:
     """Dask, as an `Engine`."""
 
     def __init__(self, client: Any) -> None:  # a Client; nearly nothing of it is typed
+        from asyncgraph.executors.packing import Packed
+        from asyncgraph.executors.travel import Held
+
+        for kind in (Packed, Held):  # which may have been imported before Dask was
+            moved_in_frames(kind)
         self._client = client
         # What is being sent, and what is being gathered, also when the call has been cancelled meanwhile.
         self._sending: set[asyncio.Task[Any]] = set()
@@ -242,6 +251,12 @@ class DaskEngine:
             )
         elif self._client.status in ("closing", "closed"):
             explained = RuntimeClosedError(_closed(f"{key} was lost"))
+        elif getattr(error, "reason", None) == _FORGOTTEN:
+            explained = WorkerCrashedError(
+                f"{key} was lost by the Dask cluster with a worker: it takes something that was sent there "
+                "from here because it is large (1 MB), or that was made of such, and Dask cannot make that "
+                "again. retries_on_crash= sends again what came from here"
+            )
         elif isinstance(error, FutureCancelled | asyncio.CancelledError):
             explained = WorkerCrashedError(f"{key} was lost by the Dask cluster: {_why(error)}")
         elif isinstance(error, OSError):

@@ -50,8 +50,8 @@ class DaskRuntime(Runtime):
     `asyncgraph.cancelled()` tells functions, and what does not ask goes on by itself. A worker that dies is
     Dask's to recover: it begins what was running there once more elsewhere, three times by default, and
     `WorkerCrashedError` says if that did not help, or if what is lost came from here and is large (1 MB).
-    `isolate=`, `retries_on_crash=` and `abandon_on_cancel=` have no effect; resources made by `resource` are
-    refused.
+    With `retries_on_crash=` the call is sent again then, so many times at most. `isolate=` and
+    `abandon_on_cancel=` have no effect; resources made by `resource` are refused.
 
     It needs no `async with` block, since it owns nothing: one may be made for each compute. Used as a block,
     it is the runtime of all that is computed inside. asyncgraph has to be installed where the scheduler and

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from typing import Any, SupportsIndex
 
 from asyncgraph.executors.base import Call
+from asyncgraph.executors.dask_frames import Frames, moved_in_frames
 from asyncgraph.executors.process.payload import Part
 from asyncgraph.executors.process.pickling import PROTOCOL, Pieces, apart_into
 from asyncgraph.executors.process.refusal import Refusal
@@ -24,6 +25,7 @@ __all__ = ["Packed", "pack", "packed_arguments", "packed_function", "packed_inpu
 Variables = Sequence[tuple[ContextVar[Any], Any]]
 
 
+@moved_in_frames
 class Packed:
     """A pickle and its large buffers, which travel apart from it.
 
@@ -46,6 +48,15 @@ class Packed:
     def load(self) -> Any:
         """The value. Raises whatever its unpickling raises."""
         return pickle.loads(self.data, buffers=self.buffers)
+
+    def frames(self) -> Frames:
+        """The pickle and the buffers."""
+        return {}, [self.data, *self.buffers]
+
+    @classmethod
+    def of_frames(cls, header: Mapping[str, Any], frames: Sequence[Any]) -> Packed:
+        """What has come so."""
+        return cls(frames[0], frames[1:])
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         # Clusters whose parts are of several versions may agree on an older protocol, without buffers.

@@ -19,6 +19,7 @@ from typing import Any
 
 from asyncgraph.errors import SerializationError
 from asyncgraph.executors.base import failure_of, without_own_frames
+from asyncgraph.executors.dask_frames import Frames, moved_in_frames
 from asyncgraph.executors.packing import Packed, packed_value, unpack
 from asyncgraph.executors.process.exceptions import decode, encode
 from asyncgraph.executors.process.refusal import Refusal
@@ -41,6 +42,7 @@ _LACKED = (
 )
 
 
+@moved_in_frames
 class Held:
     """The result of a call, which stays where it is until it is sent on.
 
@@ -81,16 +83,33 @@ class Held:
         except SerializationError as refusal:
             return None, refusal.with_traceback(None)  # which would hold this, and this holds that
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def _sent(self) -> tuple[str, Packed | bytes]:
+        """Its key, and the value as it is sent on; or why it is not, as bytes."""
         packed, refusal = self._packed, self._refusal
         if packed is not None:
-            return arrived, (self._key, packed)
+            return self._key, packed
         if refusal is None:
             try:
-                return arrived, (self._key, packed_value(self._value))
+                return self._key, packed_value(self._value)
             except BaseException as error:  # the user's code
                 refusal = _result_refused(self._value, self._key, error)
-        return _refused, (self._key, encode(refusal))
+        return self._key, encode(refusal)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return arrived, self._sent()
+
+    def frames(self) -> Frames:
+        """Take it apart, as it is sent on."""
+        key, sent = self._sent()
+        if isinstance(sent, Packed):
+            return {"key": key}, sent.frames()[1]
+        return {"key": key, "is_refused": True}, [sent]
+
+    @classmethod
+    def of_frames(cls, header: Mapping[str, Any], frames: Sequence[Any]) -> Held:
+        """What has come so."""
+        is_refused = "is_refused" in header
+        return arrived(header["key"], bytes(frames[0]) if is_refused else Packed.of_frames({}, frames))
 
     def __sizeof__(self) -> int:
         """Bytes, as far as the cluster's own way of telling knows."""
@@ -106,18 +125,15 @@ def _result_refused(value: Any, key: str, error: BaseException) -> Serialization
     return Refusal("result-pickle", *find_culprit([("result", value)]), error).as_error(key)
 
 
-def arrived(key: str, packed: Packed) -> Held:
-    """A value that has come packed."""
+def arrived(key: str, sent: Packed | bytes) -> Held:
+    """What has been sent, where it has come."""
     held = Held(None, key)
-    held._packed = packed
-    return held
-
-
-def _refused(key: str, data: bytes) -> Held:
-    held = Held(None, key)
-    error = decode(data)
-    assert isinstance(error, SerializationError)
-    held._refusal = error
+    if isinstance(sent, Packed):
+        held._packed = sent
+    else:
+        error = decode(sent)
+        assert isinstance(error, SerializationError)
+        held._refusal = error
     return held
 
 

@@ -6,7 +6,10 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +18,7 @@ pytest.importorskip("distributed")
 
 from distributed import Client
 
-from asyncgraph import Delayed, Runtime
+from asyncgraph import Delayed, Runtime, delayed
 from asyncgraph.dask import DaskExecutor
 from asyncgraph.errors import WorkerCrashedError
 from tests.clusters.cluster import cluster
@@ -71,3 +74,33 @@ async def nothing_is_left(client: Client) -> None:
 
 def _tasks(dask_scheduler: Any) -> list[str]:
     return [f"{key}: {task.state}" for key, task in dask_scheduler.tasks.items()]
+
+
+LARGE = bytearray(2_000_000)
+"""What is sent to a worker ahead of the call that takes it."""
+
+
+def die_once_at(path: Path) -> Any:
+    """Make a function whose first call kills its worker, and notes that; later ones return a length."""
+
+    @delayed(executor="process")
+    def die_once(data: bytearray) -> int:
+        if not path.exists():
+            path.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return len(data)
+
+    return die_once
+
+
+async def kill_the_worker_of(name: str, client: Client) -> None:
+    """Kill the worker that has the value of the node of a function of this name; the cluster has noticed."""
+    [places] = [places for key, places in (await client.who_has()).items() if str(key).startswith(f"{name}-")]
+    pids = await client.run(os.getpid)
+    os.kill(pids[places[0]], signal.SIGKILL)
+    while places[0] in await client.run_on_scheduler(_workers):
+        pass
+
+
+def _workers(dask_scheduler: Any) -> list[str]:
+    return [*dask_scheduler.workers]

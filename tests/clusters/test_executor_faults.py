@@ -26,7 +26,7 @@ from asyncgraph.errors import (
 )
 from asyncgraph.ray import RayExecutor
 from tests.clusters.cluster import cluster
-from tests.clusters.conftest import nothing_is_left, value_later
+from tests.clusters.conftest import LARGE, die_once_at, kill_the_worker_of, nothing_is_left, value_later
 from tests.clusters.gates import Gate
 
 # What takes long is tried on one loop.
@@ -43,6 +43,16 @@ def wait(began: Gate, gate: Gate, *needs: Any) -> int:
     began.open()
     gate.wait()
     return os.getpid()
+
+
+@delayed(executor="process")
+def make(*needs: Any) -> dict[str, int]:
+    return {"pid": os.getpid()}
+
+
+@delayed(executor="process")
+def use(value: dict[str, int], *needs: Any) -> bool:
+    return value["pid"] > 0
 
 
 @delayed(executor="process")
@@ -412,20 +422,40 @@ async def test_a_worker_that_dies_of_a_call(runtime, client, tmp_path):
 @ONE_LOOP
 async def test_a_value_that_dies_with_its_worker(runtime, client, began, gate):
     """What stayed on a worker is computed again elsewhere for those that need it."""
-
-    @delayed(executor="process")
-    def make() -> dict[str, int]:
-        return {"pid": os.getpid()}
-
-    @delayed(executor="process")
-    def use(value: dict[str, int], *needs: Any) -> bool:
-        return value["pid"] > 0
-
     made = make()
-    run = start(use(made, wait(began, gate)))
+    run = start(use(made, wait(began, gate, made)))
     await began.opened()
+    await kill_the_worker_of("make", client)
     gate.open(2)
     assert await run is True
+
+
+@ONE_LOOP
+async def test_a_large_argument_that_dies_with_its_worker(runtime, client, tmp_path):
+    """It is sent again for a function that says so: Dask cannot make it again."""
+    die_once = die_once_at(tmp_path / "died")
+    with pytest.raises(
+        WorkerCrashedError, match=r"was lost by .* \(1 MB\), .* retries_on_crash= sends again"
+    ):
+        await die_once(LARGE)
+    die_once = die_once_at(tmp_path / "died again").options(retries_on_crash=1)
+    assert await delayed(abs, executor="process")(die_once(LARGE)) == len(LARGE)
+
+
+@ONE_LOOP
+async def test_a_value_made_of_a_large_argument(runtime, client, began, gate):
+    """When it has died with its worker, those that need it have a clear error; `resume` makes it again."""
+    made = make(LARGE)
+    run = start(use.options(retries_on_crash=2)(made, wait(began, gate, made)))
+    await began.opened()
+    await kill_the_worker_of("make", client)
+    gate.open(2)
+    with pytest.raises(
+        WorkerCrashedError, match=r"a worker: it takes something .* large \(1 MB\), or .* such"
+    ):
+        await run
+    gate.open()
+    assert await run.resume() is True
 
 
 @ONE_LOOP

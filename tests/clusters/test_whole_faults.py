@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from distributed import Client
 
-from asyncgraph import cancelled, compute, delayed, start
+from asyncgraph import Input, cancelled, compile, compute, delayed, start
 from asyncgraph.dask import DaskRuntime
 from asyncgraph.errors import (
     NodeExitedError,
@@ -28,7 +28,7 @@ from asyncgraph.errors import (
 from asyncgraph.executors.graphs import Note
 from asyncgraph.observe import NodeFailed, NodeStarted
 from tests.clusters.cluster import cluster
-from tests.clusters.conftest import nothing_is_left, value_later
+from tests.clusters.conftest import LARGE, die_once_at, nothing_is_left, value_later
 from tests.clusters.gates import Gate
 
 # What takes long is tried on one loop.
@@ -401,6 +401,26 @@ async def test_a_worker_that_dies_of_a_call(runtime, tmp_path):
         return value
 
     assert await add(die_once(add(1, 2)), 1).compute(runtime=runtime) == 4
+
+
+@ONE_LOOP
+@pytest.mark.parametrize("is_given", [False, True])
+async def test_a_large_argument_that_dies_with_its_worker(runtime, tmp_path, is_given):
+    """It is sent again, and what stands behind it, for a function that says so; as given, or as an input."""
+    die_once = die_once_at(tmp_path / "died").options(retries_on_crash=1)
+    data = Input("data")
+    compiled = compile(add(add(die_once(data if is_given else LARGE), 1), 1))
+    async with runtime:
+        assert await (compiled(data=LARGE) if is_given else compiled()) == len(LARGE) + 2
+
+
+@ONE_LOOP
+async def test_a_large_argument_that_is_lost(runtime, tmp_path):
+    """The error says what can be done."""
+    with pytest.raises(
+        WorkerCrashedError, match=r"was lost by .* \(1 MB\), .* retries_on_crash= sends again"
+    ):
+        await add(die_once_at(tmp_path / "died")(LARGE), 1).compute(runtime=runtime)
 
 
 @ONE_LOOP

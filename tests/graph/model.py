@@ -45,7 +45,7 @@ class Pair:
         self.running, self.consumed, self.ahead = set(), set(), set()
         self.finished, self.failed, self.cancelled = set(), set(), set()
         self.own_failures = set()
-        self.is_over = False
+        self.is_over = self.has_lost = False
         self.log = []
         self.agree()
 
@@ -132,9 +132,10 @@ class Pair:
 
     def withdraw(self, task):
         """Forget a result that is not to be used again, and that of the node which is its own."""
+        self.has_lost = True
         for each in self.with_aliases(task):
             self.scheduler.withdraw(each)
-            del self.values[each]
+            self.values.pop(each, None)
             self.finished.remove(each)
             self.cancelled.add(each)
             self.asleep.add(each)
@@ -143,11 +144,12 @@ class Pair:
 
     def lose(self, task):
         """Lose a result, which is to be made again, with what it needs that was dropped."""
+        self.has_lost = True
         lost = self.scheduler.needed_again([task])
         assert once(lost) == self.lost_with(task)
         self.scheduler.forget(lost)
         for each in lost:
-            del self.values[each]
+            self.values.pop(each, None)
             self.finished.remove(each)
             self.consumed.discard(each)
             self.cancelled.add(each)
@@ -258,15 +260,7 @@ class Pair:
 
     def drain(self):
         """Let everything that can run do so; nothing may be left over, and what is revived runs, too."""
-        for task in list(self.postponed):
-            self.go_on(task)
-        self.begin_all()
-        while self.running:
-            task = min(self.running)
-            if task not in self.consumed:
-                self.consume(task)
-            self.stop(task) if self.is_over else self.finish(task)
-            self.begin_all()
+        self.run_out()
         assert self.scheduler.remaining == 0
         assert self.ended() | self.asleep == set(range(len(self.dependencies)))
         for output in self.kept & self.finished:
@@ -274,6 +268,18 @@ class Pair:
         if self.can_revive():
             self.revive()
             self.drain()
+
+    def run_out(self, choose=min):
+        """Let everything that can run do so, and what is running when all is over be stopped."""
+        for task in list(self.postponed):
+            self.go_on(task)
+        self.begin_all()
+        while self.running:
+            task = choose(sorted(self.running))
+            if task not in self.consumed:
+                self.consume(task)
+            self.stop(task) if self.is_over else self.finish(task)
+            self.begin_all()
 
     def begin_all(self):
         """Begin all that is ready."""
@@ -372,6 +378,8 @@ class Pair:
     def waits_for(self, task, other):
         """Whether a task is another, or waits for it through any number of others."""
         waiting = self.waiting() | (self.failed if self.holds_inputs else set())
+        if self.has_lost:
+            waiting = range(len(self.dependencies))
         if task == other or task not in waiting:
             return task == other
         return any(self.waits_for(each, other) for each in self.dependencies[task])
@@ -386,7 +394,7 @@ class Pair:
                 return settled
             self.finished |= done
             self.failed |= lost
-            self.asleep -= lost
+            self.asleep -= done | lost
             settled |= done | lost
 
     def sleep(self):
@@ -397,6 +405,7 @@ class Pair:
             ]
             woken = self.asleep & set().union(*(each for each in missing if each <= self.lazy))
             unneeded = {task for task in self.asleep - self.ended() if not self.is_kept(task)}
+            unneeded -= unneeded if self.holds_inputs else set()
             self.asleep -= woken | unneeded
             self.cancelled |= unneeded
             if not woken | unneeded:

@@ -590,3 +590,83 @@ def test_what_was_returned_by_a_cancelled_task_counts_when_it_is_revived():
     scheduler.revive()
     scheduler.validate()
     assert (scheduler.remaining, scheduler.results[0]) == (0, "a value")
+
+
+def test_a_circle_that_a_lost_result_would_close():
+    """A call that is made again must not return what has been made of its first result."""
+    pair = Pair([(), (0,), (1,)], [0] * 3, [2], holds_inputs=True)
+    pair.keep(0)
+    for task, happen in ((0, pair.finish), (1, pair.finish), (2, pair.fail)):
+        assert pair.take(0) == task
+        pair.consume(task)
+        happen(task)
+    pair.lose(0)
+    pair.revive()
+    assert pair.take(0) == 0
+    pair.consume(0)
+    pair.expand(0, [], [], 1)
+    assert pair.log[-1] == ("refuse", 0)
+    pair.finish(0)
+    pair.drain()
+
+
+def test_what_sleeps_when_all_is_over_sleeps_on():
+    """Nothing that has been kept besides makes it run when the rest does."""
+    pair = Pair([(), (), (0, 1)], [0] * 3, [2], lazy=[1], holds_inputs=True)
+    pair.keep(1)
+    pair.cancel()
+    pair.let_go(1)
+    assert pair.scheduler.sleeps(1)
+    pair.revive()
+    assert pair.take(0) == 0
+    assert pair.take(0) is None
+    pair.consume(0)
+    pair.finish(0)
+    assert pair.take(0) == 1
+    pair.drain()
+
+
+def test_what_nothing_needs_any_more_sleeps_on():
+    """It does not run either when what has failed is begun again, be it once or twice."""
+    pair = Pair([(), ()], [0] * 2, [0], lazy=[1], holds_inputs=True)
+    pair.keep(1)
+    for _ in range(2):
+        assert pair.take(0) == 0
+        pair.consume(0)
+        pair.fail(0)
+        if pair.kept_besides:
+            pair.let_go(1)
+        pair.revive()
+    assert pair.take(0) == 0
+    assert pair.take(0) is None
+    assert pair.scheduler.sleeps(1)
+    pair.drain()
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_withdrawn_task_whose_node_is_there(is_late):
+    """It need not be woken to have the result of the node that it has returned, nor when the run was over."""
+    pair = Pair([(), (), (0, 1)], [0] * 3, [2], holds_inputs=True)
+    assert pair.take(0) == 0
+    pair.consume(0)
+    pair.expand(0, [()], [0], 3)
+    pair.keep(3)
+    assert pair.take(0) == 3
+    pair.consume(3)
+    pair.finish(3)
+    assert pair.take(0) == 1
+    pair.consume(1)
+    pair.fail(1)
+    pair.withdraw(0)
+    pair.let_go(3)
+    pair.revive()
+    assert pair.scheduler.sleeps(0)
+    assert pair.take(0) == 1
+    pair.consume(1)
+    pair.finish(1)
+    assert pair.take(0) == 3
+    pair.consume(3)
+    if is_late:
+        pair.cancel()
+    pair.finish(3)
+    pair.drain()

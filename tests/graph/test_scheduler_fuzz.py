@@ -276,6 +276,42 @@ def test_graphs_that_grow_agree_with_the_model(seed):
     random_history(seed, weights=GROWING)
 
 
+LOSING = {**WEIGHTS, "take_ahead": 1, "fail": 0.6, "expand": 3, "renew": 6, "cancel": 0.3}
+
+
+def losing_history(seed):
+    """Let a graph fail or be cancelled, lose results and be revived, time and again; return the log of it."""
+    dice = random.Random(seed)
+    count = dice.randint(1, 14)
+    dependencies = [some(dice, range(max(0, task - 4), task)) for task in range(count)]
+    outputs = dice.sample(range(count), dice.randint(1, max(1, count // 3)))
+    lanes = [dice.choice(LANES) for _ in range(count)]
+    lazy = dice.sample(range(count), dice.randint(0, count // 3))
+    pair = Pair(dependencies, lanes, outputs, [], lazy, holds_inputs=True)
+    for _ in range(4):
+        for _ in range(dice.randint(5, 40)):
+            is_full = len(pair.dependencies) > 30
+            events = [each for each in pair.possible() if not (is_full and each in {"expand", "renew"})]
+            (event,) = dice.choices(events, [LOSING.get(event, 1) for event in events])
+            happen(dice, pair, event)
+        if not pair.is_over and dice.random() < 0.6:
+            pair.cancel()
+        pair.run_out(dice.choice)
+        for _ in range(dice.randint(0, 5)):
+            for event in (each for each in ("lose", "withdraw") if each in pair.possible()):
+                happen(dice, pair, event)
+        if pair.can_revive():
+            pair.revive()
+    pair.drain()
+    return pair.log
+
+
+@pytest.mark.parametrize("seed", range(200, 350))
+def test_what_has_lost_results_agrees_with_the_model(seed):
+    """Whatever is lost or withdrawn, once or again, all comes to its end."""
+    losing_history(seed)
+
+
 def test_the_same_events_give_the_same_answers():
     """A history told twice is answered the same way, to the order of what finished."""
     seen = []

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import threading
 import traceback
+from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import resource_tracker
@@ -19,7 +20,13 @@ from typing import Any
 import pytest
 
 from asyncgraph import Runtime, check_cancelled, compute, delayed, start
-from asyncgraph.errors import GraphError, NodeTimeoutError, RuntimeClosedError, SerializationError
+from asyncgraph.errors import (
+    GraphError,
+    NodeTimeoutError,
+    RuntimeClosedError,
+    SerializationError,
+    WorkerCrashedError,
+)
 from asyncgraph.observe import NodeFinished
 from tests.runtime.stories import check
 
@@ -259,6 +266,47 @@ async def test_retries(threads):
     async with Runtime(executors={"gpu": threads}):
         assert await flaky() == 1
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("crashes", "failures", "is_enough"),
+    [(2, 0, True), (3, 0, False), (2, 1, True), (2, 2, False), (0, 2, False)],
+)
+async def test_calls_that_are_lost_with_a_worker(threads, crashes, failures, is_enough):
+    """They are begun again as often as `retries_on_crash=` says, and other failures as `retries=` says."""
+    calls: list[int] = []
+
+    def flaky(number: int) -> int:
+        calls.append(number)
+        if len(calls) <= crashes:
+            raise WorkerCrashedError("its worker has died")
+        return 1 // (len(calls) > crashes + failures)
+
+    node = delayed(flaky, executor="gpu", retries=1, retries_on_crash=2)(delayed(int)("5"))
+    async with Runtime(executors={"gpu": threads}):
+        if is_enough:
+            assert await node == 1
+        else:
+            with pytest.raises(WorkerCrashedError if crashes > 2 else ZeroDivisionError) as caught:
+                await node
+            assert f"attempt {len(calls)}" in caught.value.__notes__[0]
+    assert calls == [5] * (min(crashes, 2) + min(failures, 1) + 1)
+
+
+async def test_a_call_that_is_lost_with_its_generator(threads):
+    """What has begun is not begun again, and the error says so."""
+
+    @delayed(executor="gpu", retries_on_crash=2)
+    def lost(items: Iterator[int]) -> int:
+        next(items)
+        raise WorkerCrashedError("its worker has died")
+
+    async with Runtime(executors={"gpu": threads}):
+        with pytest.raises(WorkerCrashedError) as caught:
+            await lost(each for each in range(3))
+    assert (
+        "asyncgraph: not tried again: an argument is a generator, which has begun" in caught.value.__notes__
+    )
 
 
 async def test_a_name_that_the_runtime_does_not_know():
