@@ -3,9 +3,11 @@
 Containers (list, tuple, namedtuple, set, frozenset, deque, dict with its keys, OrderedDict, defaultdict,
 slice, dataclass instance) are searched to any depth without recursion. One without nodes is passed on
 untouched, as in an ordinary call; one with nodes is copied into a `Template` at once, so that changing it
-later does not change the graph. What a node is, this module learns from the class handed to `search`; what
-else counts as one, such as a collection of Dask's, from a function, which is asked of what is neither node
-nor container and has the method by which Dask knows its collections.
+later does not change the graph. So are the views of a dict, of which lists are made.
+
+What a node is, this module learns from the class handed to `search`; what else counts as one, such as a
+collection of Dask's, from a function, which is asked of what is neither node nor container and has the method
+by which Dask knows its collections.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ ATOMS = frozenset(
 # Containers that are searched, beside namedtuples and dataclasses. Subclasses of these are not: how to
 # rebuild them, they alone know.
 _MAPPINGS = frozenset({dict, OrderedDict, defaultdict})
-_COLLECTIONS = frozenset({list, tuple, set, frozenset, deque})
+_EMPTY: tuple[dict[Any, Any], ...] = ({}, OrderedDict())
+_VIEWS = frozenset(type(view) for each in _EMPTY for view in (each.keys(), each.values(), each.items()))
+_COLLECTIONS = frozenset({list, tuple, set, frozenset, deque}) | _VIEWS
 _CONTAINERS = _MAPPINGS | _COLLECTIONS | {slice}
 
 # What data mostly consists of, and how deep it is looked through before it is searched.
@@ -275,6 +279,8 @@ def _builder_of(container: Any) -> _Build:
         return _build_dict
     if kind is slice:
         return _build_slice
+    if kind in _VIEWS:
+        return list
     if kind is defaultdict:
         return partial(_build_defaultdict, container.default_factory)
     if kind is OrderedDict:

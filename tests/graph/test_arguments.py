@@ -118,6 +118,18 @@ def test_every_container_is_searched_and_rebuilt(value, expected):
     assert repr(value) == before
 
 
+@pytest.mark.parametrize("kind", [dict, collections.OrderedDict, collections.defaultdict])
+def test_the_views_of_a_dict_become_lists(kind):
+    """They are searched as what they show, and cannot be made of anything else."""
+    mapping = kind()
+    mapping.update({"k": a, b: 1})
+    assert filled(mapping.values()) == ["A", 1]
+    assert filled(mapping.keys()) == ["k", "B"]
+    assert filled([mapping.items()]) == [[("k", "A"), ("B", 1)]]
+    plain = kind().values()
+    assert searched(plain) == (plain, [])
+
+
 def test_what_a_container_is_beside_its_items_is_kept():
     """A defaultdict keeps its factory, a deque its greatest length."""
     assert filled(collections.defaultdict(list, k=a)).default_factory is list
