@@ -127,8 +127,8 @@ class NodeTimeoutError(AsyncgraphError, TimeoutError):
 class NodeExitedError(AsyncgraphError):
     """Raised when a node's function tried to leave the program instead of returning.
 
-    That is: SystemExit, KeyboardInterrupt, GeneratorExit or a CancelledError of its own, raised in
-    a thread or a worker process (or, for CancelledError, in a coroutine that nobody cancelled).
+    That is: a GeneratorExit, or a CancelledError that nobody asked for, wherever the function runs; and in a
+    thread or a worker process also SystemExit, KeyboardInterrupt and all else that is no `Exception`.
 
     Attributes:
         original: The exception that the function raised; also the `__cause__`.

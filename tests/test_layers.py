@@ -64,7 +64,6 @@ LATE = {
     "multiprocessing",
     "ray",
     "sqlite3",
-    "tblib",
 }
 LATE |= {"uvloop"}
 

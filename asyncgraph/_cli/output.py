@@ -45,7 +45,8 @@ def as_json(value: Any) -> str:
         NoJsonError: It cannot be.
     """
     try:
-        return json.dumps(value, indent=2, ensure_ascii=False, default=_as_plain) + "\n"
+        # Not NaN and infinities, which Python would write, and few others would read.
+        return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_as_plain) + "\n"
     except (TypeError, ValueError, RecursionError) as error:
         raise NoJsonError(str(error)) from None
 

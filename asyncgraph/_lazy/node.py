@@ -31,6 +31,13 @@ _Unary = Callable[[Any], "Delayed[Any]"]
 _Binary = Callable[[Any, Any], "Delayed[Any]"]
 
 
+# Names by which libraries ask what they have been given. A node as the answer would mislead them.
+_NEVER_LAZY = {
+    "add_done_callback": "a node is no future (asyncio.wait takes asyncio.ensure_future(node))",
+    "dask": "Dask asks nodes for it",
+}
+
+
 def _unpacked(value: Any, index: int, count: int) -> Any:
     """Item `index` of a value that was promised, with `nout=`, to have `count` items."""
     if len(value) != count:
@@ -103,7 +110,8 @@ class Delayed(Refusals, DaskCollection, Shown[T_co]):
     `visualize`: for an attribute of the value with such a name write `delayed(getattr)(node, "key")`.
     What cannot be lazy (`bool`, `len`, iteration, assignment, ...) is a TypeError that names the way
     round. Nodes are immutable, hashable by identity, and pickle (with cloudpickle, where their
-    functions need it). They are Dask collections, too, which is why `node.dask` is not lazy.
+    functions need it). They are Dask collections, too, which is why `node.dask` is not lazy, and no futures,
+    which is why `node.add_done_callback` is not.
 
     Example:
         >>> from asyncgraph import delayed
@@ -174,8 +182,8 @@ class Delayed(Refusals, DaskCollection, Shown[T_co]):
     __hash__ = object.__hash__
 
     def __getattr__(self, name: str) -> Delayed[Any]:
-        if name.startswith("_") or name == "dask":  # which Dask takes for a collection's graph
-            why = "it starts with an underscore" if name != "dask" else "Dask asks nodes for it"
+        if name.startswith("_") or name in _NEVER_LAZY:
+            why = _NEVER_LAZY.get(name, "it starts with an underscore")
             raise AttributeError(
                 f"{name!r} is not lazy, because {why}; "
                 f"write delayed(getattr)(node, {name!r}) for that attribute of the value"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import inspect
+import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, TypeVar, overload
@@ -164,7 +165,7 @@ def start(
 def run(main: Node[T] | Coroutine[Any, Any, T] | Awaitable[T]) -> T:
     """Run a node or a coroutine in a plain script, on an event loop of its own.
 
-    The loop is uvloop's where that is installed, asyncio's elsewhere.
+    The loop is uvloop's where that is installed and no standard stream is closed, asyncio's elsewhere.
 
     Args:
         main: A node, or a coroutine such as `main()`.
@@ -202,8 +203,21 @@ async def _awaited(main: Awaitable[T]) -> T:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    if importlib.util.find_spec("uvloop") is None:
+    if importlib.util.find_spec("uvloop") is None or _lacks_a_standard_stream():
         return None
     import uvloop
 
     return uvloop.new_event_loop
+
+
+def _lacks_a_standard_stream() -> bool:
+    """Whether a shell has closed one of the three (`>&-`).
+
+    The loop's own descriptors would have its number then, and uvloop aborts the program when it closes them.
+    """
+    try:
+        for number in range(3):
+            os.fstat(number)
+    except OSError:
+        return True
+    return False

@@ -121,15 +121,23 @@ def failure_of(
     elif isinstance(error, Exception) or not isinstance(error, foreign):
         return error
     else:
-        ends_program = isinstance(error, SystemExit | KeyboardInterrupt)
-        meaning = "which would have ended the program" if ends_program else "and nobody has asked it to stop"
         replacement = NodeExitedError(
-            f"{key} raised {safe_repr(error)}, {meaning}",
+            f"{key} raised {safe_repr(error)}, {_meaning(error)}",
             original=error,
             code=error.code if isinstance(error, SystemExit) else None,
         )
     replacement.__cause__ = error
     return replacement
+
+
+def _meaning(error: BaseException) -> str:
+    if isinstance(error, SystemExit | KeyboardInterrupt):
+        return "which would have ended the program"
+    from asyncio import CancelledError  # which worker processes do not import
+
+    if isinstance(error, GeneratorExit | CancelledError):
+        return "and nobody has asked it to stop"
+    return f"of the class {type(error).__module__}.{type(error).__qualname__}, which is no Exception"
 
 
 def timed_out(key: str, seconds: float, then: str = "") -> NodeTimeoutError:

@@ -60,11 +60,13 @@ def advice_on_loop(node: NodeInfo | None, spots: list[Spot], text: str, *, is_co
         return _on_foreign(_instead(spots, text), is_computing=is_computing)
     if node.is_async or node.kind == "resource":
         return _on_coroutine(_instead(spots, text), is_computing=is_computing)
-    if not any(not spot.is_ours for spot in spots):
-        return (
-            "operators, attributes and items of nodes are done on the loop: do this in a function "
-            'of your own, in a thread or with executor="process"'
-        )
+    advice = _on_plain(is_computing=is_computing)
+    if all(spot.is_ours for spot in spots):  # machine code, of which it does not show who has called it
+        advice += "; if it is an operator, attribute or item of a node, make a function of that"
+    return advice
+
+
+def _on_plain(*, is_computing: bool | None) -> str:
     if is_computing:
         return 'it computes: executor="process" in place of executor="loop"'
     if is_computing is None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from tests.benchmarks.table import Row
 from tests.benchmarks.timing import Benchmark, taking_turns, timed
 
-LATE = ("aiofiles", "cloudpickle", "multiprocessing", "sqlite3", "tblib", "uvloop")
+LATE = ("aiofiles", "cloudpickle", "multiprocessing", "sqlite3", "uvloop")
 """What must not be imported before something needs it."""
 
 _LEAST_ROUNDS = 11

@@ -72,17 +72,17 @@ def test_a_machine_that_could_be_better(capsys, monkeypatch):
 def test_packages():
     """What is needed and missing or too old is wrong; uvloop is a loss, and extras are only told of."""
     found = [
-        doctor.check_package(Package("tblib", "3.2", "3.2", "")),
-        doctor.check_package(Package("tblib", "3.1.9", "3.2", "")),
-        doctor.check_package(Package("tblib", None, "3.2", "")),
+        doctor.check_package(Package("cloudpickle", "3.0", "3.0", "")),
+        doctor.check_package(Package("cloudpickle", "2.2.1", "3.0", "")),
+        doctor.check_package(Package("cloudpickle", None, "3.0", "")),
         doctor.check_package(Package("uvloop", None, "0.21", "")),
         doctor.check_package(Package("rich", None, "13", "rich")),
     ]
     assert states(*found)[0] == ["well", "wrong", "wrong", "warning", "well"]
     assert [check.advice.partition("pip install ")[2] for check in found] == [
         "",
-        "'tblib>=3.2'",
-        "'tblib>=3.2'",
+        "'cloudpickle>=3.0'",
+        "'cloudpickle>=3.0'",
         "uvloop",
         "'asyncgraph[rich]'",
     ]

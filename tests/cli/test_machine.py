@@ -110,4 +110,4 @@ def test_a_checkout_that_is_not_installed(monkeypatch):
 
 def test_the_packages_that_asyncgraph_needs():
     """The installed metadata is read by default."""
-    assert {"aiofiles", "cloudpickle", "tblib"} <= {each.name for each in packages() if not each.extra}
+    assert {"aiofiles", "cloudpickle"} <= {each.name for each in packages() if not each.extra}

@@ -52,13 +52,15 @@ def test_what_json_has_no_word_for(command, program):
         point = delayed(Point(1, {"b", "a"}), name="point")
         mixed = delayed(frozenset([1]), name="mixed")
         odd = delayed({"value": 1j})
+        undefined = delayed({"value": float("nan")})
         """,
     )
     assert json.loads(command("run", "kinds.py:point", "--json").out) == {"x": 1, "tags": ["a", "b"]}
     assert json.loads(command("run", "kinds.py:mixed", "--json").out) == [1]
-    code, out, err = command("run", "kinds.py:odd", "--json")
-    assert (code, out) == (1, "{'value': 1j}\n")
-    assert err.startswith("asyncgraph: the value cannot be written as JSON, and is written as text: ")
+    for name, text in {"odd": "{'value': 1j}\n", "undefined": "{'value': nan}\n"}.items():
+        code, out, err = command("run", f"kinds.py:{name}", "--json")
+        assert (code, out) == (1, text)
+        assert err.startswith("asyncgraph: the value cannot be written as JSON, and is written as text: ")
 
 
 def test_a_value_that_cannot_be_written(command, program):

@@ -77,6 +77,22 @@ async def test_leaving_from_elsewhere(function, kind):
     assert f"{error.key} raised {kind.__name__}(3)" in str(error)
 
 
+@pytest.mark.parametrize("function", [THREAD, PROCESS])
+@pytest.mark.parametrize(
+    ("kind", "meaning"),
+    [
+        (SystemExit, "which would have ended the program"),
+        (asyncio.CancelledError, "and nobody has asked it to stop"),
+        (Exit, "of the class tests.errors.test_exits.Exit, which is no Exception"),
+    ],
+)
+async def test_why_leaving_is_a_failure(function, kind, meaning):
+    """The error says what makes it another than the one that was raised."""
+    error = await failure_of(function(kind, 3))
+    assert type(error) is NodeExitedError
+    assert str(error) == f"{error.key} raised {kind.__name__}(3), {meaning}"
+
+
 @pytest.mark.parametrize("function", [COROUTINE, INLINE])
 @pytest.mark.parametrize("kind", [GeneratorExit, asyncio.CancelledError])
 async def test_leaving_from_the_loop(function, kind):

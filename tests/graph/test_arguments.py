@@ -118,6 +118,18 @@ def test_every_container_is_searched_and_rebuilt(value, expected):
     assert repr(value) == before
 
 
+@pytest.mark.parametrize("kind", [dict, collections.OrderedDict, collections.defaultdict])
+def test_the_views_of_a_dict_become_lists(kind):
+    """They are searched as what they show, and cannot be made of anything else."""
+    mapping = kind()
+    mapping.update({"k": a, b: 1})
+    assert filled(mapping.values()) == ["A", 1]
+    assert filled(mapping.keys()) == ["k", "B"]
+    assert filled([mapping.items()]) == [[("k", "A"), ("B", 1)]]
+    plain = kind().values()
+    assert searched(plain) == (plain, [])
+
+
 def test_what_a_container_is_beside_its_items_is_kept():
     """A defaultdict keeps its factory, a deque its greatest length."""
     assert filled(collections.defaultdict(list, k=a)).default_factory is list
@@ -316,6 +328,31 @@ def test_many_plain_values_cost_one_scan(items, kind):
     elif kind == "nested":
         one, many = [(), one], [(), many]
     assert calls_of(search, many, Leaf, []) == calls_of(search, one, Leaf, []) < 60
+
+
+# Rows of a table, and of how many containers each consists.
+ROWS = {
+    "tuples": (lambda number: (number, "text", object()), 1),
+    "lists": (lambda number: [number, [number, frozenset([number])]], 3),
+    "mappings": (lambda number: {"id": number, "tags": ["a", "b"], ("a", "key"): {}}, 4),
+}
+
+
+@pytest.mark.parametrize(("row", "containers"), ROWS.values(), ids=ROWS)
+def test_the_rows_of_a_table_cost_a_call_for_each_container(row, containers):
+    """Containers of plain values are told apart, scanned in C, and passed on as they are."""
+    rows = [row(number) for number in range(10_000)]
+    assert calls_of(search, rows, Leaf, []) < len(rows) * containers + 100
+    assert searched(rows) == (rows, [])
+
+
+@pytest.mark.parametrize("depth", range(8))
+def test_a_node_far_inside_plain_values_is_found(depth):
+    """However deep it is, in an item, a value or a key."""
+    for value in ([1, a], {1: a}, {(1, a): 1}):
+        for _ in range(depth):
+            value = [1, ({"k": value},)]
+        assert searched([[1, "plain"], value])[1] == [a]
 
 
 def calls_of(function, *args):

@@ -50,6 +50,16 @@ def test_names_with_an_underscore_are_not_lazy(name):
     assert not hasattr(delayed(1), name)
 
 
+async def test_asyncio_wait_takes_futures_of_nodes():
+    """A node is no future: asyncio.wait, which would wait for it for ever, is told what to take."""
+    node = inc(1)
+    with pytest.raises(AttributeError, match=r"asyncio\.wait takes asyncio\.ensure_future\(node\)"):
+        await asyncio.wait([node])
+    assert not hasattr(node, "add_done_callback")
+    done, _ = await asyncio.wait([asyncio.ensure_future(node)])
+    assert [task.result() for task in done] == [2]
+
+
 async def test_the_way_round_for_names_that_are_not_lazy():
     """`delayed(getattr)` gets an attribute that a node keeps for itself."""
 

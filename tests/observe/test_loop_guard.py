@@ -151,6 +151,27 @@ async def test_a_plain_function_that_computes_belongs_into_a_process(told: Told,
     )
 
 
+@ON_LINUX
+async def test_machine_code_on_the_loop_belongs_into_a_thread(told: Told) -> None:
+    """It has no line, as an operator has none: what is said holds for both."""
+    door = threading.Lock()
+    door.acquire()
+
+    def open_it() -> None:
+        told.wait()
+        door.release()
+
+    opener = threading.Thread(target=open_it)
+    with LoopGuard(threshold=THRESHOLD) as guard:
+        opener.start()
+        await delayed(door.acquire, executor="loop", name="enter")()
+    opener.join()
+    [stall] = [each for each in guard.stalls if each.name == "enter"]
+    assert stall.site is None
+    assert 'leave executor="loop" out, so that it runs in a thread; ' in stall.advice
+    assert stall.advice.endswith("if it is an operator, attribute or item of a node, make a function of that")
+
+
 async def test_a_resource_that_blocks_when_it_is_opened_is_named(told: Told) -> None:
     """To open a resource is what its node does."""
 

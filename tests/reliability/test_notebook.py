@@ -188,6 +188,13 @@ def test_cells_of_a_notebook(kernel: Kernel, witness: Witness) -> None:
     assert witness.is_alone(PATIENCE)
 
 
+@pytest.mark.parametrize("executor", ["loop", "thread", "process"])
+def test_a_failure_is_shown_in_a_cell(kernel: Kernel, executor: str) -> None:
+    """The kernel reads the frames of an exception, those of a worker process too, and goes on."""
+    assert kernel.run(f"await delayed(raise_, executor={executor!r})(KeyError)") == ["KeyError"]
+    assert kernel.run("await delayed(abs)(-3)") == ["3", "ok"]
+
+
 def test_no_worker_outlives_a_kernel_that_is_killed(kernel: Kernel, witness: Witness) -> None:
     """Neither one that is idle nor one that is busy."""
     leave_workers(kernel, witness)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import signal
 import subprocess
 import sys
@@ -38,6 +39,18 @@ def test_run_uses_uvloop_where_it_is_installed() -> None:
         return asyncio.get_running_loop()
 
     assert isinstance(run(main()), uvloop.Loop)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_run_works_where_a_standard_stream_is_closed(closed: str) -> None:
+    """Uvloop would abort the program when it closes descriptors that have the numbers of these streams."""
+    script = """
+    from asyncgraph import delayed, run
+    raise SystemExit(run(delayed(abs)(-3) + delayed(abs, executor="process")(-4)))
+    """
+    command = shlex.join([sys.executable, "-c", textwrap.dedent(script)])
+    ended = subprocess.run(["sh", "-c", f"exec {command} {closed}"], check=False, timeout=50)
+    assert ended.returncode == 7
 
 
 def test_run_raises_what_the_node_raises() -> None:

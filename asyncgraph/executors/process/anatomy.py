@@ -16,6 +16,7 @@ __all__ = [
     "attributes_of",
     "bare_arguments",
     "c_base",
+    "has_own_reduce",
     "link",
     "members_of",
     "restore",
@@ -68,6 +69,14 @@ def c_base(kind: type[BaseException]) -> type[BaseException]:
     while base.__flags__ & _HEAP_TYPE and base.__base__ is not None:
         base = base.__base__
     return base
+
+
+def has_own_reduce(kind: type[BaseException]) -> bool:
+    """Whether a class other than the interpreter's own says how `kind` is pickled, in Python or not."""
+    return any(
+        next(owner for owner in kind.__mro__ if name in vars(owner)).__module__ != "builtins"
+        for name in ("__reduce__", "__reduce_ex__")
+    )
 
 
 def bare_arguments(error: BaseException) -> tuple[Any, ...]:

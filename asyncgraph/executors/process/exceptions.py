@@ -15,7 +15,6 @@ import contextlib
 import io
 import pickle
 from collections.abc import Callable, Iterator
-from types import FunctionType
 from typing import Any, NamedTuple
 
 from asyncgraph.errors import RemoteError
@@ -171,8 +170,7 @@ Instructions = Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]
 def _by_its_own_reduce(error: BaseException, _: _Table) -> Instructions:
     # Whoever writes a __reduce__ knows best. (A __getstate__ is no such sign: the __reduce__ that
     # exceptions inherit never calls it.)
-    kind = type(error)
-    if isinstance(kind.__reduce__, FunctionType) or isinstance(kind.__reduce_ex__, FunctionType):
+    if anatomy.has_own_reduce(type(error)):
         reduced: Any = error.__reduce_ex__(PROTOCOL)
         function, arguments, *more = reduced
         notes = {name: note for name, note in anatomy.attributes_of(error).items() if name == "__notes__"}

@@ -9,6 +9,9 @@ import subprocess
 import sys
 import threading
 import traceback
+import weakref
+from types import TracebackType
+from typing import ClassVar
 
 import pytest
 
@@ -29,6 +32,28 @@ def raised(error):
         return caught
 
 
+def raised_by_several_lines():
+    try:
+        return int(
+            "text",
+            10,
+        )
+    except ValueError as caught:
+        return caught
+
+
+def place(entry):
+    """What a debugger is told of a frame."""
+    frame, line = entry
+    code = frame.f_code
+    return code.co_filename, code.co_name, code.co_firstlineno, line, frame.f_globals["__name__"]
+
+
+def marked(frame):
+    """What is printed of a frame."""
+    return frame.name, frame.lineno, frame.end_lineno, frame.colno, frame.end_colno
+
+
 class Slotted(Exception):
     __slots__ = ("code",)
 
@@ -43,6 +68,20 @@ class OwnReduce(Exception):
 
     def __reduce__(self):
         return OwnReduce, (self.a, self.b)
+
+
+class NotInPython(Exception):
+    """As a class in C or Rust: what it holds is in no attribute, and what pickles it is no function."""
+
+    _held: ClassVar = weakref.WeakKeyDictionary()
+
+    def __init__(self, code):
+        self._held[self] = code
+
+    def code(self):
+        return self._held[self]
+
+    __reduce__ = property(lambda self: lambda: (NotInPython, (self.code(),)))
 
 
 class BadReduce(Exception):
@@ -173,6 +212,13 @@ def test_a_class_that_is_not_importable_goes_by_value():
     result = cross(Local(1, 2))
     assert type(result) is Local
     assert (result.a, result.b) == (1, 2)
+
+
+def test_a_class_that_is_not_written_in_python_knows_how_it_is_pickled():
+    """A __reduce__ that is no Python function is used, too, as that of pydantic's ValidationError."""
+    result = cross(raised(NotInPython(7)))
+    assert type(result) is NotInPython
+    assert result.code() == 7
 
 
 def test_notes_and_added_attributes_cross():
@@ -318,16 +364,26 @@ def test_an_attribute_whose_class_is_missing_here_is_shown():
 
 
 def test_frames_cross_without_variables():
-    """The traceback shows file, line and function of the original, and holds none of its values."""
-    error = raised(ValueError("text"))
-    original = traceback.extract_tb(error.__traceback__)
+    """The traceback shows file, lines, columns and function of the original, and holds none of its values."""
+    for error in (raised(ValueError("text")), raised_by_several_lines()):
+        original = [*map(place, traceback.walk_tb(error.__traceback__))]
+        summary = [*map(marked, traceback.extract_tb(error.__traceback__))]
+        result = cross(error)
+        assert [*map(place, traceback.walk_tb(result.__traceback__))] == original
+        assert [*map(marked, traceback.extract_tb(result.__traceback__))] == summary
+        assert result.__traceback__.tb_frame.f_locals == {}
+        assert error.__traceback__ is None
+
+
+@pytest.mark.parametrize(("instruction", "line"), [(-1, 7), (0, 0), (10_000, 1)])
+def test_a_frame_of_which_little_is_known_crosses(instruction, line):
+    """Other compilers than Python's know of no instruction, or of no line: there are no columns then."""
+    error = ValueError("text")
+    error.__traceback__ = TracebackType(None, sys._getframe(), instruction, line)
     result = cross(error)
-    copy = traceback.extract_tb(result.__traceback__)
-    assert [(f.filename, f.lineno, f.name) for f in copy] == [
-        (f.filename, f.lineno, f.name) for f in original
-    ]
-    assert result.__traceback__.tb_frame.f_locals == {}
-    assert error.__traceback__ is None
+    (frame,) = traceback.extract_tb(result.__traceback__)
+    assert (frame.filename, frame.lineno, frame.colno) == (__file__, line, None)
+    assert result.__traceback__.tb_lasti >= 0
 
 
 def test_of_a_deep_recursion_both_ends_are_kept():
