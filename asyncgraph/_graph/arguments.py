@@ -261,8 +261,9 @@ def _is_searched(kind: type, node_type: type, is_other: Callable[[Any], bool] | 
 def _is_plain(items: list[Any], node_type: type, is_other: Callable[[Any], bool] | None) -> bool:
     """Whether a few scans in C show that there are no nodes, as in the rows of a table.
 
-    That takes a third of the time of a search, or less. What occurs many times is looked into once on each
-    level, and there are few levels, whether or not something contains itself.
+    For many small containers that takes a seventh to a half of the time of a search, and for fewer, longer
+    ones not much less. What occurs many times is looked into once on each level, and there are few levels,
+    whether or not something contains itself.
     """
     for _ in range(_LEVELS):
         kinds = set(map(type, items))
