@@ -8,6 +8,9 @@ later does not change the graph. So are the views of a dict, of which lists are 
 What a node is, this module learns from the class handed to `search`; what else counts as one, such as a
 collection of Dask's, from a function, which is asked of what is neither node nor container and has the method
 by which Dask knows its collections.
+
+Values are told apart by their types, never by `isinstance`: that asks a lazy object, as those of Django and
+werkzeug are, for its class, and so makes it compute itself, here on the event loop.
 """
 
 from __future__ import annotations
@@ -85,7 +88,7 @@ class Template:
                     made[item.index]
                     if type(item) is Made
                     else value_of(item)
-                    if isinstance(item, node_type)
+                    if issubclass(type(item), node_type)
                     else item
                     for item in items
                 ]
@@ -186,7 +189,7 @@ class _Search:
     def _look_at(self, current: _Open, item: Any) -> None:
         if type(item) in ATOMS:
             current.items.append(item)
-        elif isinstance(item, self.node_type):
+        elif issubclass(type(item), self.node_type):
             self.found.append(item)
             current.items.append(item)
             current.has_nodes = True
@@ -232,7 +235,7 @@ def _items_of(value: Any, node_type: type, is_other: Callable[[Any], bool] | Non
         return None
     if kind is slice:
         return [value.start, value.stop, value.step]
-    if isinstance(value, tuple) and hasattr(kind, "_fields"):
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
         return list(value)
     if hasattr(kind, "__dataclass_fields__"):
         return [getattr(value, name) for name in _field_names(value)]
@@ -258,8 +261,9 @@ def _is_searched(kind: type, node_type: type, is_other: Callable[[Any], bool] | 
 def _is_plain(items: list[Any], node_type: type, is_other: Callable[[Any], bool] | None) -> bool:
     """Whether a few scans in C show that there are no nodes, as in the rows of a table.
 
-    That takes a third of the time of a search, or less. What occurs many times is looked into once on each
-    level, and there are few levels, whether or not something contains itself.
+    For many small containers that takes a seventh to a half of the time of a search, and for fewer, longer
+    ones not much less. What occurs many times is looked into once on each level, and there are few levels,
+    whether or not something contains itself.
     """
     for _ in range(_LEVELS):
         kinds = set(map(type, items))

@@ -174,12 +174,12 @@ class Graph(Mapping[str, Task]):
 
     def _as_shown(self, value: Any) -> Any:
         """An argument with a `Ref` for each node, containers rebuilt around them."""
-        return value.fill(self._as_ref, Node) if isinstance(value, Template) else self._as_ref(value)
+        return value.fill(self._as_ref, Node) if type(value) is Template else self._as_ref(value)
 
     def _as_ref(self, value: Any) -> Any:
         if type(value) is Branch:
             value = value.node
-        return Ref(self._keys[id(value)]) if isinstance(value, Node) else value
+        return Ref(self._keys[id(value)]) if issubclass(type(value), Node) else value
 
 
 def _unique_keys(nodes: Iterable[Node[Any]]) -> dict[int, str]:

@@ -168,7 +168,7 @@ class Compiled(Generic[T_co]):
         if args or len(inputs) != len(self.inputs) or not all(map(inputs.__contains__, self.inputs)):
             raise TypeError(self._complaint(args, inputs))
         for name, value in inputs.items():
-            if isinstance(value, Node):
+            if issubclass(type(value), Node):
                 raise TypeError(f"{name}= takes a value, and {value!r} is a node: await it first")
         return {node: inputs[node._function.name] for node in self._plan.inputs}
 

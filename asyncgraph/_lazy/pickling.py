@@ -62,13 +62,13 @@ def _record_of(node: Node[Any]) -> _Record:
 
 
 def _with_records(value: Any) -> Any:
-    return value.replace(_as_record) if isinstance(value, Template) else _as_record(value)
+    return value.replace(_as_record) if type(value) is Template else _as_record(value)
 
 
 def _as_record(value: Any) -> Any:
     if type(value) is Branch:
         return Branch(_as_record(value.node))
-    return _record_of(value) if isinstance(value, Node) else value
+    return _record_of(value) if issubclass(type(value), Node) else value
 
 
 def _build(

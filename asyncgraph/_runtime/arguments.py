@@ -46,7 +46,7 @@ def resolve_in_order(node: Node[Any], values: list[Any]) -> _Arguments:
 
 def filled(argument: Any, value_of: Callable[[Node[Any]], Any]) -> Any:
     """One argument with the values of the nodes in it."""
-    if isinstance(argument, Node):
+    if issubclass(type(argument), Node):
         return value_of(argument)
     if type(argument) is Template:
         return argument.fill(value_of, Node)

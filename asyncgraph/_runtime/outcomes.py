@@ -73,7 +73,7 @@ class Outcomes:
             return
         if (
             parts.named is not None
-            and isinstance(value, Node)
+            and issubclass(type(value), Node)
             and parts.named.remotes.bring_for(task, lane, value)
         ):
             return  # it comes back when what it needs is here

@@ -281,6 +281,22 @@ def test_what_contains_itself_and_no_node_is_passed_on():
     assert filled([value, a])[0] is value
 
 
+class Lazy:
+    """As the lazy objects of Django and werkzeug: who asks for its class has it computed."""
+
+    @property
+    def __class__(self):
+        raise AssertionError("it was computed")
+
+
+def test_a_lazy_object_is_not_computed():
+    """Neither the search nor the filling asks it for its class, alone or beside a node."""
+    lazy = Lazy()
+    assert searched(lazy)[0] is lazy
+    assert filled([lazy, a, {"k": lazy}])[0] is lazy
+    assert searched([lazy, (lazy, 1)])[1] == []
+
+
 def test_containers_nested_10_000_deep():
     """Depth needs no recursion: neither to search, nor to fill, nor to replace."""
     value, plain = a, 1

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from asyncgraph import compute, delayed
+from asyncgraph import Input, compile, compute, delayed
+from asyncgraph.errors import SerializationError
 from tests.runtime.durations import tiny
 
 pytestmark = pytest.mark.anyio
@@ -36,3 +37,22 @@ async def test_a_value_that_does_not_say_what_it_is(kind):
     }[kind]
     consumer = tiny(delayed(lambda value: value is proxy, executor="thread"))
     assert await compute(consumer(function()))
+
+
+@pytest.mark.parametrize("executor", ["loop", "thread"])
+async def test_an_argument_that_does_not_say_what_it_is(executor):
+    """It is handed on as it is, alone, beside nodes, in a list of them, and as an input."""
+    proxy = Proxy()
+    is_it = delayed(lambda value, *others: value is proxy, executor=executor)
+    is_first = delayed(lambda values: values[0] is proxy, executor=executor)
+    nodes = is_it(proxy), is_it(proxy, is_it(1)), is_first([proxy]), is_first([proxy, is_it(1)])
+    assert await compute(*nodes) == (True, True, True, True)
+    assert [*nodes[1].graph] == [node.key for node in (*nodes[1]._dependencies, nodes[1])]
+    assert await compile(is_it(Input("value")))(value=proxy)
+
+
+async def test_an_argument_that_does_not_say_what_it_is_cannot_travel():
+    """Pickle asks what it is: the node fails, and says which argument that was."""
+    with pytest.raises(SerializationError, match=r"Proxy, does not pickle .*outside of request") as caught:
+        await delayed(len, executor="process")([1, Proxy()])
+    assert caught.value.location == "args[0][1]"

@@ -49,7 +49,7 @@ class Refusal(Exception):  # noqa: N818 - not an error that a user ever meets
         super().__init__(stage, place)
         self.stage = stage
         self.place = place
-        self.kind = culprit if isinstance(culprit, str) else type(culprit).__qualname__
+        self.kind = culprit if type(culprit) is str else type(culprit).__qualname__
         self.cause = cause
         self.missing = missing
 

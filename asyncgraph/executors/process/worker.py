@@ -371,7 +371,7 @@ class _Service:
 def _must_be_seen(value: Any) -> bool:
     """Whether the parent has to decide what becomes of a value: it may be a node."""
     node = sys.modules.get("asyncgraph._graph.node")
-    return node is not None and isinstance(value, node.Node)
+    return node is not None and issubclass(type(value), node.Node)
 
 
 def _missing_module(payload: Payload, error: BaseException) -> str:
