@@ -146,7 +146,7 @@ class DaskEngine:
     def check(self, loop: asyncio.AbstractEventLoop) -> None:
         """See `Engine`."""
         if self._client.status in ("closing", "closed"):
-            raise RuntimeClosedError(_closed("cannot run on the Dask cluster"))
+            raise RuntimeClosedError(_closed("the Dask cluster cannot be reached"))
         # Not `asynchronous`, which says how it would behave in the present loop.
         if self._client._asynchronous and self.loop is not loop:
             raise RuntimeError(

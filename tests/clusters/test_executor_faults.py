@@ -214,7 +214,7 @@ async def test_a_client_that_is_closed_too_early(client, began, gate):
         ):
             await run
         with pytest.raises(
-            RuntimeClosedError, match="cannot run on the Dask cluster: its Dask client is closed"
+            RuntimeClosedError, match="the Dask cluster cannot be reached: its Dask client is closed"
         ):
             await add(1, 2)
 

@@ -300,7 +300,9 @@ async def test_a_client_that_is_closed_too_early(client, began, gate):
     await client.close()
     with pytest.raises(RuntimeClosedError, match=r"wait-[0-9]+ was lost: its Dask client is closed; keep"):
         await run
-    with pytest.raises(RuntimeClosedError, match="cannot run on the Dask cluster: its Dask client is closed"):
+    with pytest.raises(
+        RuntimeClosedError, match="the Dask cluster cannot be reached: its Dask client is closed"
+    ):
         await add(1, 2).compute(runtime=runtime)
 
 
