@@ -23,23 +23,9 @@ from asyncgraph import Runtime, as_completed, compute, delayed, start, when
 from asyncgraph.dask import DaskExecutor
 from asyncgraph.errors import DependencyError, GraphError
 from asyncgraph.observe import NodeFinished, OpenTelemetry
+from tests.clusters.blocks import block, grow, size_of
 
 user: ContextVar[str] = ContextVar("user", default="nobody")
-
-
-@delayed(executor="process")
-def block(size: int) -> bytearray:
-    return bytearray(size)
-
-
-@delayed(executor="process")
-def grow(data: bytearray) -> bytearray:
-    return data + data
-
-
-@delayed(executor="process")
-def size_of(*data: bytearray) -> int:
-    return sum(map(len, data))
 
 
 @delayed(executor="process")

@@ -15,6 +15,7 @@ from distributed import Client
 from asyncgraph import Runtime, delayed, start
 from asyncgraph.dask import DaskExecutor, DaskRuntime
 from asyncgraph.errors import RuntimeClosedError, WorkerCrashedError
+from tests.clusters.blocks import block, grow
 from tests.clusters.cluster import cluster
 from tests.clusters.gates import Gate
 
@@ -25,16 +26,6 @@ RUNTIMES: dict[str, Callable[[Client], Runtime]] = {
     "calls": lambda client: Runtime(executors={"process": DaskExecutor(client)}),
     "whole": DaskRuntime,
 }
-
-
-@delayed(executor="process")
-def block(size: int) -> bytearray:
-    return bytearray(size)
-
-
-@delayed(executor="process")
-def grow(data: bytearray) -> bytearray:
-    return data + data
 
 
 @delayed(executor="process")

@@ -18,23 +18,9 @@ from distributed import Client, Future
 from asyncgraph import Runtime, delayed, resource, start, when
 from asyncgraph.dask import DaskExecutor
 from asyncgraph.errors import GraphError, RuntimeClosedError, SerializationError, WorkerCrashedError
+from tests.clusters.blocks import block, grow, size_of
 from tests.clusters.conftest import nothing_is_left
 from tests.clusters.gates import Gate
-
-
-@delayed(executor="process")
-def block(size: int) -> bytearray:
-    return bytearray(size)
-
-
-@delayed(executor="process")
-def grow(data: bytearray) -> bytearray:
-    return data + data
-
-
-@delayed(executor="process")
-def size_of(*data: bytearray) -> int:
-    return sum(map(len, data))
 
 
 @delayed(executor="process")

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from asyncgraph import Run
+from tests.runtime.turns import until
 
 SECONDS = 20
 
@@ -36,19 +37,6 @@ def _with_source(place: re.Match[str]) -> str:
 def is_told(run: Run[Any], text: str) -> None:
     """Assert that the dump of a run is this."""
     assert read(run.dump) == textwrap.dedent(text).lstrip("\n")
-
-
-async def turns(count: int) -> None:
-    """Let the loop go round."""
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-async def until(is_true: Callable[[], bool]) -> None:
-    """Let the loop go round until that is true."""
-    async with asyncio.timeout(SECONDS):
-        while not is_true():  # noqa: ASYNC110 - there are no events for what is asked
-            await asyncio.sleep(0)
 
 
 @asynccontextmanager

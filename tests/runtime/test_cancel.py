@@ -16,6 +16,7 @@ import pytest
 
 from asyncgraph import Runtime, compute, delayed, start
 from asyncgraph.errors import NodeExitedError
+from tests.runtime.turns import turns
 
 inc = delayed(lambda x: x + 1, executor="loop", name="inc")
 
@@ -89,12 +90,6 @@ def counted_turns() -> Iterator[Callable[[], int]]:
         yield lambda: count
     finally:
         loop.call_soon = original  # type: ignore[method-assign]
-
-
-async def turns(count: int) -> None:
-    """Let the loop go round."""
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 # -- what is stopped, and what arrives

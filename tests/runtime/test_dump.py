@@ -32,8 +32,9 @@ from asyncgraph._runtime.stacks import Stacks, place_of, suspended_in
 from asyncgraph.executors.process import handle
 from tests.reliability.harness import Witness, hold
 from tests.runtime.background import begin
-from tests.runtime.dumping import SECONDS, Gate, endless, going_on, is_told, read, tells, turns, until
+from tests.runtime.dumping import SECONDS, Gate, endless, going_on, is_told, read, tells
 from tests.runtime.durations import long, short, tiny
+from tests.runtime.turns import turns, until
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ from asyncgraph._runtime.lanes import THREAD
 from asyncgraph.executors.thread import ThreadExecutor
 from tests.runtime.background import begin
 from tests.runtime.durations import long, tiny
+from tests.runtime.turns import turns
 
 MANY = 100_000
 
@@ -50,12 +51,6 @@ class Gate:
     def nodes(self, name, count, *needs):
         """Return so many nodes, each a call that enters."""
         return [delayed(self, executor="thread", name="gate")(name, *needs) for _ in range(count)]
-
-
-async def turns(count):
-    """Let the loop go round."""
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 # -- fair shares

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from asyncgraph import Runtime, compute, delayed, start
+from tests.runtime.turns import turns
 
 inc = delayed(lambda x: x + 1, executor="loop", name="inc")
 
@@ -34,12 +35,6 @@ async def reports() -> list[dict[str, Any]]:
     seen: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: seen.append(context))
     return seen
-
-
-async def turns(count: int) -> None:
-    """Let the loop go round."""
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 def frames(error: BaseException) -> list[str]:

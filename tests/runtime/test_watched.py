@@ -26,6 +26,7 @@ from asyncgraph.executors.thread import ThreadExecutor
 from tests.errors.reading import failure_of
 from tests.runtime.durations import short
 from tests.runtime.endings import ENDINGS, Mine, end
+from tests.runtime.turns import turns, until
 
 SECONDS = 30
 
@@ -104,19 +105,6 @@ def slots_of(runtime: Runtime) -> Slots:
     """The slots of its threads."""
     assert runtime._lanes is not None
     return runtime._lanes[THREAD].slots
-
-
-async def turns(count: int) -> None:
-    """Let the loop go round."""
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-async def until(is_true: Callable[[], bool]) -> None:
-    """Let the loop go round until that is true."""
-    async with asyncio.timeout(SECONDS):
-        while not is_true():  # noqa: ASYNC110 - there are no events for what is asked
-            await asyncio.sleep(0)
 
 
 def wait_to_be_told() -> None:
