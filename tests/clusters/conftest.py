@@ -22,6 +22,7 @@ from asyncgraph import Delayed, Runtime, delayed
 from asyncgraph.dask import DaskExecutor
 from asyncgraph.errors import WorkerCrashedError
 from tests.clusters.cluster import cluster
+from tests.clusters.gates import Gate
 from tests.clusters.traffic import Traffic
 
 
@@ -50,6 +51,20 @@ async def runtime(client: Client) -> AsyncIterator[Runtime]:
     """Open a runtime whose process calls go to the cluster."""
     async with Runtime(executors={"process": DaskExecutor(client)}) as runtime:
         yield runtime
+
+
+@pytest.fixture
+def began(tmp_path: Path) -> Iterator[Gate]:
+    """A gate that a call opens when it has begun."""
+    with Gate.made(tmp_path / "began") as gate:
+        yield gate
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """A gate that a call waits at."""
+    with Gate.made(tmp_path / "gate") as gate:
+        yield gate
 
 
 @pytest.fixture

@@ -65,18 +65,6 @@ def is_locked(value: Any, *needs: Any) -> bool:
     return value.locked()
 
 
-@pytest.fixture
-def began(tmp_path):
-    with Gate.made(tmp_path / "began") as gate:
-        yield gate
-
-
-@pytest.fixture
-def gate(tmp_path):
-    with Gate.made(tmp_path / "gate") as gate:
-        yield gate
-
-
 async def test_a_cancelled_run_lets_go_of_all(runtime, client, began, gate, monkeypatch):
     """It does not wait for what has begun in a thread of a worker, nor leave anything on the cluster."""
     submit, futures = client.submit, []

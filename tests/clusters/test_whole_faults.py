@@ -87,18 +87,6 @@ def lock(*needs: Any) -> Any:
 
 
 @pytest.fixture
-def began(tmp_path):
-    with Gate.made(tmp_path / "began") as gate:
-        yield gate
-
-
-@pytest.fixture
-def gate(tmp_path):
-    with Gate.made(tmp_path / "gate") as gate:
-        yield gate
-
-
-@pytest.fixture
 def runtime(client):
     return DaskRuntime(client)
 
